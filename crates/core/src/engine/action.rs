@@ -1,0 +1,149 @@
+//! What a lane wants its shell to do.
+
+use crate::id::{AccountId, ShardId};
+use crate::lane::Formed;
+use crate::seq::{BlockSeq, InboxSeq, OutboxSeq, ShardSeq};
+use crate::shard::{Conn, DirectoryAnswer, Flush, LinkNo, OutboxItem, ToConn, Token};
+
+/// One thing to do. The order of actions of one kind and target is the order in time.
+#[derive(Debug)]
+pub enum Action {
+    /// Encode this block once and write it until the write succeeds; then `Engine::written`.
+    Write(Formed),
+    /// Write these rows, then the checkpoint; then `Engine::flushed`.
+    Materialize {
+        /// The shard.
+        shard: ShardId,
+        /// The rows.
+        flush: Flush,
+        /// Where a replay behind this checkpoint starts.
+        block: BlockSeq,
+    },
+    /// Read an account; then `Input::Loaded` or `Input::LoadFailed`.
+    Load {
+        /// The shard.
+        shard: ShardId,
+        /// The account.
+        account: AccountId,
+    },
+    /// Read the places `after+1 ..= upto`; then `Input::InboxLoaded`.
+    LoadInbox {
+        /// The shard.
+        shard: ShardId,
+        /// Whose inbox.
+        account: AccountId,
+        /// The last place that is not wanted.
+        after: InboxSeq,
+        /// The last place that is.
+        upto: InboxSeq,
+    },
+    /// Tell a client.
+    ToConn {
+        /// The shard that tells.
+        shard: ShardId,
+        /// The connection.
+        conn: Conn,
+        /// What.
+        what: ToConn,
+    },
+    /// Answer a question of the directory.
+    Answer {
+        /// The question.
+        token: Token,
+        /// The answer.
+        answer: DirectoryAnswer,
+    },
+    /// Push items to a shard of another lane or session.
+    Push {
+        /// The source.
+        shard: ShardId,
+        /// The destination.
+        to: ShardId,
+        /// The items, in order.
+        items: Vec<OutboxItem>,
+    },
+    /// Tell a source that its items up to `upto` are committed.
+    Confirm {
+        /// The destination: this side.
+        shard: ShardId,
+        /// The source's link; nothing for another lane of this session.
+        link: Option<LinkNo>,
+        /// The source.
+        from: ShardId,
+        /// Up to where.
+        upto: OutboxSeq,
+    },
+    /// Tell a source which item is wanted.
+    Expect {
+        /// The destination: this side.
+        shard: ShardId,
+        /// The source's link; nothing for another lane of this session.
+        link: Option<LinkNo>,
+        /// The source.
+        from: ShardId,
+        /// The one that is wanted.
+        next: OutboxSeq,
+    },
+    /// A shard is ready to be released.
+    Drained(Drained),
+}
+
+/// A shard of which everything is released and in derived rows, and which takes nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Which.
+    pub shard: ShardId,
+    /// No entry of it is in this block or above.
+    pub end_block: BlockSeq,
+    /// Its last position.
+    pub last_seq: ShardSeq,
+    /// Sends that were refused while it drained.
+    pub refused: u32,
+}
+
+/// Numbers of a lane, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Shards in service.
+    pub shards: usize,
+    /// Accounts in memory.
+    pub accounts: usize,
+    /// Attached connections.
+    pub connections: usize,
+    /// The next block.
+    pub next_block: BlockSeq,
+    /// Blocks below are released.
+    pub released: BlockSeq,
+    /// Blocks below hold nothing that only the log has.
+    pub materialized: BlockSeq,
+    /// How long the oldest unreleased block waits.
+    pub oldest_pending_ms: u64,
+    /// Whether answers may leave.
+    pub fence_valid: bool,
+}
+
+impl Action {
+    /// Whether it says nothing of the shard's state, so that it may leave without a valid fence read:
+    /// a refusal that consumes nothing.
+    pub(super) fn is_free(&self) -> bool {
+        match self {
+            Self::ToConn { what, .. } => match what {
+                ToConn::SendNack { code, .. } => !code.consumes(),
+                ToConn::Closed { code, .. } => code.number() >= 5000,
+                ToConn::Attached(_)
+                | ToConn::SendAck { .. }
+                | ToConn::Deliver { .. }
+                | ToConn::Result { .. } => false,
+            },
+            Self::Write(_)
+            | Self::Materialize { .. }
+            | Self::Load { .. }
+            | Self::LoadInbox { .. }
+            | Self::Drained(_) => true,
+            Self::Answer { .. }
+            | Self::Push { .. }
+            | Self::Confirm { .. }
+            | Self::Expect { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A planned move, at its source: the shard is emptied while it serves, then stopped, then emptied of
+//! the rest. What is left to write while it is stopped is what came in during one flush.
+
+use crate::clock::Now;
+use crate::id::ShardId;
+use crate::seq::ShardSeq;
+
+use super::{Action, Drained, Engine};
+
+/// How far a shard is from being ready for its release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// Serving, while most of what changed is written.
+    Emptying,
+    /// Refusing sends, while the rest is written.
+    Stopped { refused: u32 },
+}
+
+impl Engine {
+    /// Begins to drain a shard; [`Action::Drained`] follows. Answers false when it is not served here.
+    pub fn drain(&mut self, now: Now, shard: ShardId, out: &mut Vec<Action>) -> bool {
+        let Some(served) = self.shards.get_mut(&shard) else { return false };
+        served.drain.get_or_insert(Drain::Emptying);
+        if served.captured.is_none() {
+            self.capture(now, shard, false, out);
+        }
+        self.advance_drain(now, shard, out);
+        true
+    }
+
+    /// Serves on: allowed only while no release of the shard was sent to the store.
+    pub fn cancel_drain(&mut self, shard: ShardId) {
+        if let Some(served) = self.shards.get_mut(&shard)
+            && served.drain.take().is_some()
+        {
+            served.shard.set_admitting(true);
+        }
+    }
+
+    pub(super) fn advance_drain(&mut self, now: Now, shard: ShardId, out: &mut Vec<Action>) {
+        let Some(served) = self.shards.get_mut(&shard) else { return };
+        if served.captured.is_some() || served.shard.is_flushing() {
+            return;
+        }
+        match served.drain {
+            None => {}
+            Some(Drain::Emptying) => {
+                served.shard.set_admitting(false);
+                served.drain = Some(Drain::Stopped { refused: 0 });
+                self.capture(now, shard, true, out);
+                self.finish_drain(shard, out);
+            }
+            Some(Drain::Stopped { .. }) if served.shard.is_clean() => {
+                self.finish_drain(shard, out);
+            }
+            Some(Drain::Stopped { .. }) => self.capture(now, shard, true, out),
+        }
+    }
+
+    /// Nothing is left that only memory or the log has: the shard can be released.
+    fn finish_drain(&mut self, shard: ShardId, out: &mut Vec<Action>) {
+        let end_block = self.lane.next_block();
+        let open = self.lane.holds_open(shard);
+        let Some(served) = self.shards.get_mut(&shard) else { return };
+        let ready = served.shard.is_clean() && served.shard.is_settled() && !open;
+        if let Some(Drain::Stopped { refused }) = served.drain
+            && ready
+        {
+            // Still refusing: only the claim of a later epoch may admit again.
+            let refused = refused + served.shard.set_admitting(false);
+            served.drain = Some(Drain::Stopped { refused });
+            let last_seq: ShardSeq = served.shard.next_seq().prev();
+            out.push(Action::Drained(Drained { shard, end_block, last_seq, refused }));
+        }
+    }
+}

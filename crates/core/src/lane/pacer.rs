@@ -1,0 +1,57 @@
+//! How long a lane gathers entries before it writes a block.
+//!
+//! A block costs the store the same whether it holds one entry or a hundred. With nothing else
+//! waiting a block is formed at once; under load the lane waits about as long as a commit takes, so
+//! that latency at most doubles while the rows for each message fall with the load.
+
+use crate::clock::MonoUs;
+
+/// A lane never waits longer than this, whatever the store's latency.
+const PACE_US_MAX: u64 = 8_000;
+/// Below this many entries a second and session a lane does not wait at all.
+const QUIET_ENTRIES_PER_S: u64 = 400;
+/// The weight of one observation in the moving averages: 1/16.
+const SMOOTHING_SHIFT: u32 = 4;
+
+/// Moving averages of one lane. See the module.
+#[derive(Debug)]
+pub struct Pacer {
+    lanes: u64,
+    last_formed: MonoUs,
+    /// From forming a block to its release, averaged.
+    commit_us: u64,
+    /// Between entries, averaged.
+    gap_us: u64,
+}
+
+impl Pacer {
+    pub(super) fn new(lanes: u8) -> Self {
+        Self { lanes: u64::from(lanes.max(1)), last_formed: MonoUs(0), commit_us: 0, gap_us: 1_000_000 }
+    }
+
+    /// When the open block may be formed.
+    pub(super) fn due(&self) -> MonoUs {
+        MonoUs(self.last_formed.0 + self.pace_us())
+    }
+
+    /// How long the lane gathers now.
+    pub fn pace_us(&self) -> u64 {
+        let entries_per_s = 1_000_000 * self.lanes / self.gap_us.max(1);
+        if entries_per_s < QUIET_ENTRIES_PER_S { 0 } else { self.commit_us.min(PACE_US_MAX) }
+    }
+
+    pub(super) fn formed(&mut self, now: MonoUs, entries: usize) {
+        let entries = u64::try_from(entries.max(1)).unwrap_or(u64::MAX);
+        let gap = now.us_since(self.last_formed) / entries;
+        self.gap_us = average(self.gap_us, gap.min(1_000_000));
+        self.last_formed = now;
+    }
+
+    pub(super) fn committed(&mut self, took_us: u64) {
+        self.commit_us = average(self.commit_us, took_us);
+    }
+}
+
+fn average(before: u64, observed: u64) -> u64 {
+    before - (before >> SMOOTHING_SHIFT) + (observed >> SMOOTHING_SHIFT)
+}

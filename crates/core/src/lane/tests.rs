@@ -1,0 +1,85 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Hlc;
+use crate::entry::{Op, Progress};
+use crate::seq::Epoch;
+
+fn entry(shard: u16, seq: u64) -> Entry {
+    Entry {
+        shard: ShardId::new(shard),
+        epoch: Epoch(1),
+        seq: ShardSeq(seq),
+        clock: Hlc(seq),
+        op: Op::Progress(Progress::default()),
+    }
+}
+
+#[test]
+fn an_idle_lane_forms_at_once_and_one_block_at_a_time() {
+    let mut lane = Lane::new(1);
+    assert!(lane.form(MonoUs(0), BlockSeq(0)).is_none(), "nothing to form");
+    lane.append(entry(1, 1));
+    let first = lane.form(MonoUs(0), BlockSeq(0)).unwrap();
+    assert_eq!((first.seq, first.entries.len()), (BlockSeq(0), 1));
+    lane.append(entry(1, 2));
+    assert!(lane.form(MonoUs(1), BlockSeq(0)).is_none(), "a write is under way");
+    lane.written(BlockSeq(0));
+    assert_eq!(lane.form(MonoUs(20_000), BlockSeq(0)).unwrap().seq, BlockSeq(1));
+}
+
+#[test]
+fn a_full_block_does_not_wait_for_the_one_before() {
+    let mut lane = Lane::new(1);
+    for seq in 1..=(limits::BLOCK_ENTRIES_MAX as u64 * 2 + 1) {
+        lane.append(entry(1, seq));
+    }
+    assert_eq!(lane.form(MonoUs(0), BlockSeq(0)).unwrap().entries.len(), limits::BLOCK_ENTRIES_MAX);
+    assert_eq!(lane.form(MonoUs(0), BlockSeq(0)).unwrap().entries.len(), limits::BLOCK_ENTRIES_MAX);
+    assert!(lane.form(MonoUs(0), BlockSeq(0)).is_none());
+}
+
+#[test]
+fn release_needs_durability_and_a_cover() {
+    let mut lane = Lane::new(1);
+    lane.append(entry(1, 1));
+    lane.form(MonoUs(0), BlockSeq(0)).unwrap();
+    assert!(!lane.wants_fence_read());
+    assert!(lane.release(MonoUs(1), lane.cover()).is_empty());
+    lane.written(BlockSeq(0));
+    let cover = lane.cover();
+    let released = lane.release(MonoUs(2), cover);
+    assert_eq!(released, vec![Release { shard: ShardId::new(1), upto: ShardSeq(2) }]);
+    assert!(lane.is_settled());
+}
+
+proptest! {
+    /// Whatever the order in which writes end: the cover is the contiguous durable prefix, releases
+    /// come in order, and nothing is released that was not durable when the cover was taken.
+    #[test]
+    fn the_cover_is_the_contiguous_durable_prefix(order in Just((0..12u64).collect::<Vec<_>>()).prop_shuffle()) {
+        let mut lane = Lane::new(1);
+        for seq in 0..12 {
+            lane.append(entry(1, seq + 1));
+            let formed = lane.form_now(MonoUs(seq), BlockSeq(0));
+            prop_assert_eq!(formed.seq, BlockSeq(seq));
+        }
+        let mut durable = std::collections::BTreeSet::new();
+        let mut upto = 0;
+        for seq in order {
+            let cover_before = lane.cover();
+            lane.written(BlockSeq(seq));
+            durable.insert(seq);
+            let expected = (0..12).take_while(|n| durable.contains(n)).count() as u64;
+            prop_assert_eq!(lane.cover(), BlockSeq(expected));
+            for release in lane.release(MonoUs(50), cover_before) {
+                prop_assert!(release.upto.0 > upto);
+                upto = release.upto.0;
+            }
+            prop_assert_eq!(lane.released(), cover_before);
+        }
+        lane.release(MonoUs(60), lane.cover());
+        prop_assert!(lane.is_settled());
+        prop_assert!(!lane.is_full());
+    }
+}

@@ -1,0 +1,82 @@
+//! Every bound of the message path, with its reason. What overflows is counted by the shell.
+
+/// A frame of a client, in bytes, by default: a body, its envelope and room.
+pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// An inline body, in bytes: larger ones go to media.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// All bodies of one SEND together: a body for each of a recipient's devices.
+pub const BODIES_BYTES_MAX: usize = 128 * 1024;
+/// Devices of an account: bodies per device and cursors stay small.
+pub const DEVICES_MAX: usize = 32;
+/// A device's name, in bytes.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
+/// A handle, in bytes.
+pub const HANDLE_BYTES_MAX: usize = 64;
+/// A password, in bytes: longer ones cost hashing time and hide nothing.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// A password's least length, in characters.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+
+/// Sends of one device that may be without answer: its credit.
+pub const SENDS_IN_FLIGHT_MAX: u32 = 256;
+/// Bytes of such sends.
+pub const SENDS_IN_FLIGHT_BYTES_MAX: u32 = 256 * 1024;
+/// Decided sends whose outcome is kept for a device that asks again.
+pub const OUTCOMES_KEPT: u64 = 256;
+/// Credit that a device may grant for deliveries, in messages.
+pub const WINDOW_MESSAGES_MAX: u32 = 4096;
+/// Credit that a device may grant for deliveries, in bytes.
+pub const WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// Entries in one block: with the bytes, what a lane loses at most to one late write.
+pub const BLOCK_ENTRIES_MAX: usize = 256;
+/// Bytes of entries in one block: above it Cassandra's own limits come near.
+pub const BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Blocks of a lane that may be written at the same time: enough to hide one slow write.
+pub const BLOCKS_IN_FLIGHT_MAX: usize = 4;
+/// Rows of `session_log` in one partition: blocks of at most 64 KiB keep it below 256 MiB.
+pub const LOG_CHUNK_BLOCKS: u64 = 4096;
+/// Entries of a lane that are not released: beyond it sends are refused with `OVERLOADED`.
+pub const LANE_UNRELEASED_ENTRIES_MAX: usize = 8192;
+/// Bytes of such entries.
+pub const LANE_UNRELEASED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A fence read older than this releases nothing and answers nothing.
+pub const FENCE_READ_VALID_MS: u64 = 2_000;
+/// An idle owner reads its fence at least so often.
+pub const FENCE_READ_IDLE_MS: u64 = 1_000;
+/// A send that waits longer for its commit is answered `STORE_UNAVAILABLE`: nothing hangs for 2 s.
+pub const COMMIT_PATIENCE_MS: u64 = 1_500;
+
+/// Unconfirmed items of one outbox: beyond it a send to that shard is refused.
+pub const OUTBOX_ITEMS_MAX: u64 = 4096;
+/// Items of one outbox that may be without confirmation from the destination at once.
+pub const OUTBOX_WINDOW: u64 = 1024;
+/// Items of one source that wait at the destination for an account to be loaded.
+pub const INBOUND_WAITING_MAX: usize = 256;
+
+/// Items in one DELIVER.
+pub const DELIVER_ITEMS_MAX: usize = 64;
+/// Bytes of bodies in one DELIVER.
+pub const DELIVER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an inbox that one load brings.
+pub const INBOX_LOAD_BYTES: usize = 256 * 1024;
+/// Items of an inbox that stay in memory after they were materialised, for each account.
+pub const TAIL_ITEMS_KEPT: usize = 64;
+/// Operations that wait for one account to be loaded.
+pub const ACCOUNT_WAITING_MAX: usize = 1024;
+/// Accounts of a shard that stay in memory while idle.
+pub const HOT_ACCOUNTS_MAX: usize = 16 * 1024;
+/// An idle account may leave memory after this long.
+pub const ACCOUNT_IDLE_MS: u64 = 60_000;
+
+/// An outbox item younger than this holds the checkpoint back rather than becoming a row: most are
+/// confirmed long before.
+pub const OUTBOX_YOUNG_MS: u64 = 3_000;
+/// Derived rows of a shard are written at least so often while there are changes.
+pub const FLUSH_INTERVAL_MS: u64 = 1_000;
+
+const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);
+const _: () = assert!(OUTBOX_WINDOW <= OUTBOX_ITEMS_MAX);
+const _: () = assert!(FENCE_READ_IDLE_MS < FENCE_READ_VALID_MS);
+const _: () = assert!(COMMIT_PATIENCE_MS < 2_000);

@@ -1,0 +1,149 @@
+//! A message as its sender wrote it, and a notice of its refusal.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Hlc;
+use crate::code::Code;
+use crate::id::{AccountId, DeviceNo, GroupId, MsgId, ShardCount, ShardId};
+use crate::limits;
+use crate::seq::ClientSeq;
+
+/// To whom a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// A person.
+    Account(AccountId),
+    /// A group.
+    Group(GroupId),
+}
+
+impl Address {
+    /// The shard that takes messages for this address.
+    pub fn shard(self, count: ShardCount) -> ShardId {
+        match self {
+            Self::Account(account) => account.shard(count),
+            Self::Group(group) => group.shard(count),
+        }
+    }
+}
+
+/// The ciphertexts of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bodies {
+    /// One for every device.
+    Shared(Bytes),
+    /// One for each device that the sender knew of.
+    PerDevice(Vec<(DeviceNo, Bytes)>),
+}
+
+impl Bodies {
+    /// What `device` gets; nothing when the sender did not know it.
+    pub fn of_device(&self, device: DeviceNo) -> Option<&Bytes> {
+        match self {
+            Self::Shared(body) => Some(body),
+            Self::PerDevice(bodies) => {
+                bodies.iter().find(|(d, _)| *d == device).map(|(_, body)| body)
+            }
+        }
+    }
+
+    /// All bytes together.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Shared(body) => body.len(),
+            Self::PerDevice(bodies) => bodies.iter().map(|(_, body)| body.len()).sum(),
+        }
+    }
+
+    /// Whether there is not a byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether every bound of [`limits`] holds.
+    pub fn within_limits(&self) -> bool {
+        match self {
+            Self::Shared(body) => body.len() <= limits::BODY_BYTES_MAX,
+            Self::PerDevice(bodies) => {
+                bodies.len() <= limits::DEVICES_MAX
+                    && bodies.iter().all(|(_, body)| body.len() <= limits::BODY_BYTES_MAX)
+                    && self.len() <= limits::BODIES_BYTES_MAX
+            }
+        }
+    }
+}
+
+/// A message, with the clock that its sender's shard gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who wrote it.
+    pub sender: AccountId,
+    /// On which device.
+    pub sender_device: DeviceNo,
+    /// Under which number of that device.
+    pub client_seq: ClientSeq,
+    /// Names it everywhere.
+    pub msg_id: MsgId,
+    /// To whom.
+    pub to: Address,
+    /// Its ciphertexts.
+    pub bodies: Bodies,
+    /// Wall-clock milliseconds after which nobody needs it; 0 for never.
+    pub expires_at_ms: u64,
+    /// When the sender's shard accepted it.
+    pub clock: Hlc,
+}
+
+impl Message {
+    /// Roughly what it weighs in memory, on the wire and in a row.
+    pub fn weight(&self) -> usize {
+        96 + self.bodies.len()
+    }
+}
+
+/// A message that its destination refused, on its way back to the sender's devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// The sender.
+    pub account: AccountId,
+    /// The device that sent.
+    pub device: DeviceNo,
+    /// Its number.
+    pub client_seq: ClientSeq,
+    /// The message.
+    pub msg_id: MsgId,
+    /// Why.
+    pub code: Code,
+}
+
+/// What one shard's outbox carries to another shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parcel {
+    /// For an inbox.
+    Message(Arc<Message>),
+    /// Back to a sender.
+    Notice(Notice),
+}
+
+impl Parcel {
+    /// The account that it is for.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Message(message) => match message.to {
+                Address::Account(account) => Some(account),
+                Address::Group(_) => None,
+            },
+            Self::Notice(notice) => Some(notice.account),
+        }
+    }
+
+    /// Roughly what it weighs.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Message(message) => message.weight(),
+            Self::Notice(_) => 64,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One shard: a deterministic state machine over its accounts and its outboxes.
+//!
+//! The owner feeds it inputs and performs its effects in order. It never decides twice: what a
+//! decision changes is changed by [`Shard::apply`] alone, from the entry that records it, both when it
+//! is made and when it is replayed. What it answers waits until the position it was computed at is
+//! released (`decisions.md` 3), so that no unreleased state is ever seen outside.
+
+mod apply;
+mod attach;
+mod deliver;
+mod devices;
+mod flush;
+mod hot;
+mod input;
+mod outbox;
+mod receive;
+mod release;
+mod replay;
+mod send;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::account::Account;
+use crate::clock::{Hlc, MonoUs, Now, WallMs};
+use crate::entry::{Entry, Op, Progress};
+use crate::id::{AccountId, DeviceNo, ShardCount, ShardId};
+use crate::limits;
+use crate::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+
+pub use flush::{AccountRow, Flush, InboxRun, OutboxRow, PeerRow};
+pub use hot::Conn;
+pub use input::{
+    Attach, Attached, CallAnswer, DeviceSummary, DirectoryAnswer, Effect, Input, LinkNo, Send,
+    ToConn, Token,
+};
+pub use outbox::{OutboxItem, Peer};
+pub use replay::Recovered;
+
+use hot::{Hot, Slot};
+use release::Awaiting;
+
+/// Which shard, by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardKey {
+    /// The shard.
+    pub id: ShardId,
+    /// How many its cluster has.
+    pub count: ShardCount,
+    /// Its home region, counted.
+    pub home_gen: HomeGen,
+    /// The ownership under which it appends.
+    pub epoch: Epoch,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Whether what every device has acknowledged is kept for later devices and for history.
+    pub history: bool,
+}
+
+/// A shard. See the module.
+#[derive(Debug)]
+pub struct Shard {
+    key: ShardKey,
+    retention: Retention,
+    /// The position of the next entry.
+    next_seq: ShardSeq,
+    /// Positions below are released.
+    released: ShardSeq,
+    clock: Hlc,
+    accounts: BTreeMap<AccountId, Slot>,
+    peers: BTreeMap<ShardId, Peer>,
+    conns: BTreeMap<Conn, (AccountId, DeviceNo)>,
+    /// What happens when a position is released, in order of positions.
+    awaiting: VecDeque<(ShardSeq, Awaiting)>,
+    /// Accounts with something to deliver since the last pump.
+    to_pump: BTreeSet<AccountId>,
+    /// Changes that no log entry records yet; see [`Progress`].
+    progress: PendingProgress,
+    flushing: flush::FlushState,
+    /// False while a move drains the shard: sends are refused, everything else goes on.
+    admitting: bool,
+    refused_while_moving: u32,
+}
+
+#[derive(Debug, Default)]
+struct PendingProgress {
+    cursors: BTreeMap<(AccountId, DeviceNo), InboxSeq>,
+    confirmations: BTreeMap<ShardId, OutboxSeq>,
+    floors: BTreeMap<AccountId, InboxSeq>,
+}
+
+impl PendingProgress {
+    fn take(&mut self) -> Progress {
+        let taken = std::mem::take(self);
+        Progress {
+            cursors: taken.cursors.into_iter().map(|((a, d), seq)| (a, d, seq)).collect(),
+            confirmations: taken.confirmations.into_iter().collect(),
+            floors: taken.floors.into_iter().collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cursors.is_empty() && self.confirmations.is_empty() && self.floors.is_empty()
+    }
+}
+
+impl Shard {
+    /// The one entry point of a serving shard: takes an input, appends to `out` what must happen.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Attach(attach) => self.attach(now, attach, out),
+            Input::Detach { conn } => self.detach(now, conn),
+            Input::Send { conn, send } => self.send(now, conn, send, out),
+            Input::Ack { conn, seq } => self.acknowledge(conn, seq, out),
+            Input::Window { conn, messages, bytes } => self.widen(conn, messages, bytes),
+            Input::Writable { conn } => self.writable(conn),
+            Input::ListDevices { conn, corr } => self.list_devices(conn, corr),
+            Input::RevokeDevice { conn, corr, device } => {
+                self.revoke_device(now, conn, corr, device, out);
+            }
+            Input::Open { token, account, tenant, key, name } => {
+                self.open_device(now, token, account, (tenant, key, name), out);
+            }
+            Input::Refresh { token, account, device, generation } => {
+                self.refresh(now, token, account, (device, generation), out);
+            }
+            Input::Loaded { account, state } => self.loaded(now, account, state, out),
+            Input::LoadFailed { account } => self.load_failed(account, out),
+            Input::InboxLoaded { account, asked, items } => {
+                self.inbox_loaded(account, asked, items, out);
+            }
+            Input::Parcel { link, from, seq, parcel } => {
+                self.receive(now, (link, from), seq, parcel, out);
+            }
+            Input::PeerReady { to } => self.peer_ready(to, out),
+            Input::Confirmed { to, upto } => self.confirmed(to, upto, out),
+            Input::Expected { to, next } => self.peer_expects(to, next, out),
+            Input::Released { upto } => self.on_released(upto, out),
+        }
+        self.settle(out);
+    }
+
+    /// Answers that wait for no position leave at once, and accounts with news are pumped.
+    fn settle(&mut self, out: &mut Vec<Effect>) {
+        if self.is_settled() {
+            self.let_go(out);
+        }
+        self.pump(out);
+    }
+
+    /// Which shard this is, under which ownership.
+    pub fn key(&self) -> ShardKey {
+        self.key
+    }
+
+    /// Whether everything that was decided is released.
+    pub fn is_settled(&self) -> bool {
+        self.released == self.next_seq
+    }
+
+    /// Positions below are released.
+    pub fn released(&self) -> ShardSeq {
+        self.released
+    }
+
+    /// The position of the next entry.
+    pub fn next_seq(&self) -> ShardSeq {
+        self.next_seq
+    }
+
+    /// The newest clock.
+    pub fn clock(&self) -> Hlc {
+        self.clock
+    }
+
+    /// How many accounts are in memory, and how many connections are attached.
+    pub fn census(&self) -> (usize, usize) {
+        (self.accounts.len(), self.conns.len())
+    }
+
+    /// Stops or resumes the admission of sends; answers how many were refused meanwhile.
+    pub fn set_admitting(&mut self, admitting: bool) -> u32 {
+        self.admitting = admitting;
+        std::mem::take(&mut self.refused_while_moving)
+    }
+
+    /// Every attached connection: they are told where the shard went.
+    pub fn connections(&self) -> impl Iterator<Item = Conn> + '_ {
+        self.conns.keys().copied()
+    }
+
+    /// Forgets the connections of a link that broke.
+    pub fn drop_link(&mut self, now: Now, link: LinkNo) {
+        let gone: Vec<_> = self.conns.keys().filter(|conn| conn.link == link).copied().collect();
+        for conn in gone {
+            self.detach(now, conn);
+        }
+    }
+
+    /// Evicts accounts that are idle, clean and unattached. Answers how many left.
+    pub fn evict(&mut self, now: Now) -> usize {
+        let before = self.accounts.len();
+        let crowded = before > limits::HOT_ACCOUNTS_MAX;
+        self.accounts.retain(|_, slot| match slot {
+            Slot::Loading(_) => true,
+            Slot::Hot(hot) => !hot.is_evictable(now.mono, crowded),
+        });
+        before - self.accounts.len()
+    }
+
+    /// Records a decision: numbers it, applies it, and hands it to the lane.
+    fn decide(&mut self, now: WallMs, op: Op, out: &mut Vec<Effect>) -> ShardSeq {
+        self.clock = self.clock.tick(now);
+        self.record(op, out)
+    }
+
+    /// As [`Shard::decide`], at the clock that was already taken for the message in it.
+    fn record(&mut self, op: Op, out: &mut Vec<Effect>) -> ShardSeq {
+        let entry = Entry {
+            shard: self.key.id,
+            epoch: self.key.epoch,
+            seq: self.next_seq,
+            clock: self.clock,
+            op,
+        };
+        self.apply(&entry);
+        out.push(Effect::Append(entry));
+        self.next_seq.prev()
+    }
+
+    /// Puts off `what` until every position decided so far is released.
+    fn after_all(&mut self, what: Awaiting) {
+        self.awaiting.push_back((self.next_seq.prev(), what));
+    }
+
+    fn hot(&self, account: AccountId) -> Option<&Hot> {
+        match self.accounts.get(&account) {
+            Some(Slot::Hot(hot)) => Some(hot),
+            Some(Slot::Loading(_)) | None => None,
+        }
+    }
+
+    fn hot_mut(&mut self, account: AccountId) -> Option<&mut Hot> {
+        match self.accounts.get_mut(&account) {
+            Some(Slot::Hot(hot)) => Some(hot),
+            Some(Slot::Loading(_)) | None => None,
+        }
+    }
+
+    /// The account and device behind a connection, where both are still here.
+    fn attached(&self, conn: Conn) -> Option<(AccountId, DeviceNo)> {
+        self.conns.get(&conn).copied()
+    }
+
+    /// The durable state of an account in memory, for tests and tools.
+    pub fn account(&self, account: AccountId) -> Option<&Account> {
+        self.hot(account).and_then(|hot| hot.state.as_ref())
+    }
+
+    fn touch(&mut self, account: AccountId, at: MonoUs) {
+        if let Some(hot) = self.hot_mut(account) {
+            hot.used_at = at;
+        }
+    }
+}

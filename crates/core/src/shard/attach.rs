@@ -1,0 +1,249 @@
+//! Connections of devices: attached with a cursor, detached, replaced, granted credit.
+
+use std::collections::VecDeque;
+
+use crate::account::Account;
+use crate::clock::Now;
+use crate::code::Code;
+use crate::id::{AccountId, DeviceNo};
+use crate::limits;
+use crate::seq::{ClientSeq, InboxSeq};
+
+use super::hot::{Attachment, Conn, Hot, Slot, Waiting};
+use super::input::{Attach, Attached, CallAnswer, DirectoryAnswer, Effect, Input, ToConn};
+use super::release::Awaiting;
+use super::Shard;
+
+impl Shard {
+    pub(super) fn attach(&mut self, now: Now, attach: Attach, out: &mut Vec<Effect>) {
+        let account = attach.account;
+        let waiting = Waiting::Input(Input::Attach(attach.clone()));
+        if !self.is_loaded(account, waiting, out) {
+            return;
+        }
+        self.touch(account, now.mono);
+        match self.check_attach(&attach) {
+            Err((code, text)) => close(attach.conn, code, text, out),
+            Ok(attached) => self.admit(attach, attached, out),
+        }
+    }
+
+    /// What the device is told, or why it is turned away.
+    fn check_attach(&self, attach: &Attach) -> Result<Attached, (Code, &'static str)> {
+        let state = self.account(attach.account);
+        let state = state.ok_or((Code::AuthInvalid, "no such account"))?;
+        if state.tenant != attach.tenant {
+            return Err((Code::AuthInvalid, "no such account"));
+        }
+        let device = state.devices.get(&attach.device);
+        let device = device.ok_or((Code::AuthInvalid, "no such device"))?;
+        if device.revoked {
+            return Err((Code::DeviceRevoked, "this device was revoked"));
+        }
+        let same_stream = attach.stream_gen == state.stream_gen;
+        if same_stream && attach.cursor > state.head {
+            return Err((Code::Protocol, "the cursor is ahead of the inbox"));
+        }
+        let fresh = attach.stream_gen == 0 && attach.cursor == InboxSeq(0);
+        Ok(Attached {
+            snapshot_needed: !fresh && (!same_stream || attach.cursor < state.floor),
+            stream_gen: state.stream_gen,
+            head: state.head,
+            floor: state.floor,
+            next_client_seq: device.next_client_seq,
+        })
+    }
+
+    fn admit(&mut self, attach: Attach, attached: Attached, out: &mut Vec<Effect>) {
+        let Attach { conn, account, device, .. } = attach;
+        if let Some(old) = self.unlink(account, device)
+            && old != conn
+        {
+            close(old, Code::ReplacedByNewerConnection, "another connection took over", out);
+        }
+        let snapshot_needed = attached.snapshot_needed;
+        let start = self.first_delivery(&attach);
+        let decided = ClientSeq(attached.next_client_seq.0 - 1);
+        self.conns.insert(conn, (account, device));
+        self.after_all(Awaiting::ToConn { conn, what: ToConn::Attached(attached) });
+        if snapshot_needed {
+            // The connection is told where to start and nothing else; it comes again.
+            self.conns.remove(&conn);
+            return;
+        }
+        if let Some(hot) = self.hot_mut(account) {
+            hot.attachments.insert(device, Attachment::new(&attach, start));
+        }
+        if decided > ClientSeq(0) {
+            self.after_all(Awaiting::Decided { account, device, client_seq: decided });
+        }
+        self.note_cursor(account, device, attach.cursor);
+        self.to_pump.insert(account);
+    }
+
+    /// A fresh device starts where it was linked; any other one after its cursor.
+    fn first_delivery(&self, attach: &Attach) -> InboxSeq {
+        let linked_at = self.account(attach.account).and_then(|state| {
+            let device = state.devices.get(&attach.device)?;
+            (attach.stream_gen == 0).then(|| device.cursor.max(state.floor))
+        });
+        linked_at.unwrap_or(attach.cursor)
+    }
+
+    pub(super) fn detach(&mut self, now: Now, conn: Conn) {
+        if let Some((account, device)) = self.conns.remove(&conn)
+            && let Some(hot) = self.hot_mut(account)
+            && hot.attachments.get(&device).is_some_and(|a| a.conn == conn)
+        {
+            hot.attachments.remove(&device);
+            hot.used_at = now.mono;
+            hot.trim_tail();
+        }
+    }
+
+    /// Forgets the device's connection; answers which it was.
+    pub(super) fn unlink(&mut self, account: AccountId, device: DeviceNo) -> Option<Conn> {
+        let attachment = self.hot_mut(account)?.attachments.remove(&device)?;
+        self.conns.remove(&attachment.conn);
+        Some(attachment.conn)
+    }
+
+    pub(super) fn acknowledge(&mut self, conn: Conn, seq: InboxSeq, out: &mut Vec<Effect>) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        let Some(hot) = self.hot_mut(account) else { return };
+        let Some(attachment) = hot.attachments.get_mut(&device) else { return };
+        if seq > attachment.delivered {
+            self.unlink(account, device);
+            return close(conn, Code::Protocol, "acknowledged what was not delivered", out);
+        }
+        attachment.acknowledged(seq);
+        hot.trim_tail();
+        self.note_cursor(account, device, seq);
+        self.to_pump.insert(account);
+    }
+
+    /// Remembers that a device has more on its disk; it is logged with the next flush.
+    fn note_cursor(&mut self, account: AccountId, device: DeviceNo, seq: InboxSeq) {
+        let state = self.account(account).and_then(|state| state.devices.get(&device));
+        if self.admitting && state.is_some_and(|device| seq > device.cursor) {
+            let noted = self.progress.cursors.entry((account, device)).or_default();
+            *noted = seq.max(*noted);
+            if let Some(hot) = self.hot_mut(account) {
+                hot.dirty = true;
+            }
+        }
+    }
+
+    pub(super) fn widen(&mut self, conn: Conn, messages: u32, bytes: u32) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        let Some(hot) = self.hot_mut(account) else { return };
+        if let Some(attachment) = hot.attachments.get_mut(&device) {
+            let messages = attachment.window_messages + u64::from(messages);
+            let bytes = attachment.window_bytes + u64::from(bytes);
+            attachment.window_messages = messages.min(limits::WINDOW_MESSAGES_MAX.into());
+            attachment.window_bytes = bytes.min(limits::WINDOW_BYTES_MAX.into());
+            self.to_pump.insert(account);
+        }
+    }
+
+    /// The edge's stream takes more again.
+    pub(super) fn writable(&mut self, conn: Conn) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        let Some(hot) = self.hot_mut(account) else { return };
+        if let Some(attachment) = hot.attachments.get_mut(&device) {
+            attachment.blocked = false;
+            self.to_pump.insert(account);
+        }
+    }
+
+    /// The edge's stream takes no more: nothing is delivered until [`Input::Writable`].
+    pub fn block(&mut self, conn: Conn) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        let Some(hot) = self.hot_mut(account) else { return };
+        if let Some(attachment) = hot.attachments.get_mut(&device) {
+            attachment.blocked = true;
+        }
+    }
+
+    /// An account arrived from the store: what waited for it goes on, in order.
+    pub(super) fn loaded(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        state: Option<Account>,
+        out: &mut Vec<Effect>,
+    ) {
+        let hot = Slot::Hot(Box::new(Hot::new(state, now.mono)));
+        let waiting = match self.accounts.insert(account, hot) {
+            Some(Slot::Loading(waiting)) => waiting,
+            Some(known @ Slot::Hot(_)) => {
+                // Two loads crossed: the account in memory may be newer.
+                self.accounts.insert(account, known);
+                return;
+            }
+            None => Vec::new(),
+        };
+        for waiting in waiting {
+            match waiting {
+                Waiting::Inbound(from) => self.drain_inbound(now, from, out),
+                Waiting::Input(input) => self.step(now, input, out),
+            }
+        }
+    }
+
+    /// The store did not answer: whoever asked is told to come again, and sources push again.
+    pub(super) fn load_failed(&mut self, account: AccountId, out: &mut Vec<Effect>) {
+        let waiting = match self.accounts.remove(&account) {
+            Some(Slot::Loading(waiting)) => waiting,
+            Some(known @ Slot::Hot(_)) => {
+                self.accounts.insert(account, known);
+                return;
+            }
+            None => return,
+        };
+        let (code, text) = (Code::StoreUnavailable, "the store did not answer");
+        for waiting in waiting {
+            match waiting {
+                Waiting::Inbound(from) => {
+                    if let Some(peer) = self.peers.get_mut(&from) {
+                        peer.inbound.clear();
+                    }
+                }
+                Waiting::Input(Input::Attach(attach)) => close(attach.conn, code, text, out),
+                Waiting::Input(Input::Open { token, .. } | Input::Refresh { token, .. }) => {
+                    let answer = DirectoryAnswer::Refused(code, text);
+                    out.push(Effect::Answer { token, answer });
+                }
+                Waiting::Input(
+                    Input::ListDevices { conn, corr } | Input::RevokeDevice { conn, corr, .. },
+                ) => {
+                    let answer = CallAnswer::Refused(code, text);
+                    out.push(Effect::ToConn { conn, what: ToConn::Result { corr, answer } });
+                }
+                Waiting::Input(_) => {}
+            }
+        }
+    }
+}
+
+impl Attachment {
+    fn new(attach: &Attach, start: InboxSeq) -> Self {
+        Self {
+            conn: attach.conn,
+            delivered: start,
+            window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX).into(),
+            window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX).into(),
+            outstanding: VecDeque::new(),
+            outstanding_messages: 0,
+            outstanding_bytes: 0,
+            acked: ClientSeq(0),
+            told: ClientSeq(0),
+            nacked: None,
+            blocked: false,
+        }
+    }
+}
+
+pub(super) fn close(conn: Conn, code: Code, text: &'static str, out: &mut Vec<Effect>) {
+    out.push(Effect::ToConn { conn, what: ToConn::Closed { code, text } });
+}

@@ -1,0 +1,347 @@
+//! Flushes: what changed since the last one, as derived rows, and the checkpoint behind them.
+//!
+//! A flush is captured at a position, written when that position is released, and only then counted:
+//! no unreleased state ever reaches a derived row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::account::{Account, InboxItem};
+use crate::clock::{Hlc, LogicalTimestamp, Now, WallMs};
+use crate::entry::Op;
+use crate::id::{AccountId, ShardId};
+use crate::limits;
+use crate::seq::{InboxSeq, OutboxSeq, ShardSeq};
+
+use super::input::Effect;
+use super::outbox::{OutboxItem, Peer};
+use super::{Retention, Shard};
+
+/// Bytes of items in one inbox row: below Cassandra's warning for a batch.
+const RUN_BYTES: usize = 16 * 1024;
+
+/// What was changed and is in no derived row.
+#[derive(Debug, Default)]
+pub(super) struct FlushState {
+    accounts: BTreeSet<AccountId>,
+    peers: BTreeSet<ShardId>,
+    /// The earliest position that only the log has.
+    dirty_from: Option<ShardSeq>,
+    /// The flush that is on its way.
+    under_way: Option<UnderWay>,
+    /// The last position covered by a checkpoint.
+    checkpoint: ShardSeq,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    dirty_from: Option<ShardSeq>,
+    accounts: BTreeMap<AccountId, InboxSeq>,
+    peers: BTreeMap<ShardId, OutboxSeq>,
+    checkpoint: ShardSeq,
+}
+
+impl FlushState {
+    pub(super) fn dirty_account(&mut self, account: AccountId, at: ShardSeq) {
+        self.accounts.insert(account);
+        self.note(at);
+    }
+
+    pub(super) fn dirty_peer(&mut self, peer: ShardId, at: ShardSeq) {
+        self.peers.insert(peer);
+        self.note(at);
+    }
+
+    fn note(&mut self, at: ShardSeq) {
+        self.dirty_from.get_or_insert(at);
+    }
+}
+
+/// Derived rows of one shard at one position. They are written once the shard released everything
+/// below `after`; then the checkpoint is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flush {
+    /// Everything below must be released first.
+    pub after: ShardSeq,
+    /// Accounts, as they are after their last change.
+    pub accounts: Vec<AccountRow>,
+    /// Runs of inboxes.
+    pub inbox: Vec<InboxRun>,
+    /// What is known of other shards.
+    pub peers: Vec<PeerRow>,
+    /// Old items without confirmation.
+    pub outbox: Vec<OutboxRow>,
+    /// Everything up to here is in derived rows behind this flush.
+    pub checkpoint: ShardSeq,
+    /// The shard's clock.
+    pub clock: Hlc,
+    /// The write timestamp of the checkpoint.
+    pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `account_state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// The key.
+    pub account: AccountId,
+    /// The value.
+    pub state: Account,
+    /// Its write timestamp.
+    pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `inbox`: contiguous places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxRun {
+    /// Whose inbox.
+    pub account: AccountId,
+    /// Never empty.
+    pub items: Vec<InboxItem>,
+    /// Its write timestamp.
+    pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `shard_peer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerRow {
+    /// The other shard.
+    pub peer: ShardId,
+    /// The number of the next item to it.
+    pub out_next: OutboxSeq,
+    /// Items up to here are committed there; their rows can go.
+    pub out_confirmed: OutboxSeq,
+    /// The number of the next item from it.
+    pub in_next: OutboxSeq,
+    /// The position that this reflects.
+    pub pos: ShardSeq,
+    /// Whether rows of confirmed items exist.
+    pub forget_items: bool,
+    /// Its write timestamp.
+    pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `outbox`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// The destination.
+    pub to: ShardId,
+    /// The item.
+    pub item: OutboxItem,
+    /// Its write timestamp.
+    pub timestamp: LogicalTimestamp,
+}
+
+impl Flush {
+    /// How many rows it has, the checkpoint's included.
+    pub fn rows(&self) -> usize {
+        self.accounts.len() + self.inbox.len() + self.peers.len() + self.outbox.len() + 1
+    }
+}
+
+impl Shard {
+    /// Captures what changed, if anything did and no other flush is under way.
+    ///
+    /// With `everything`, young outbox items become rows too: the flush before a release, after which
+    /// nothing is left to replay.
+    pub fn capture(
+        &mut self,
+        now: Now,
+        everything: bool,
+        out: &mut Vec<Effect>,
+    ) -> Option<Flush> {
+        if self.flushing.under_way.is_some() {
+            return None;
+        }
+        if !self.progress.is_empty() {
+            let progress = self.progress.take();
+            self.decide(now.wall, Op::Progress(progress), out);
+        }
+        self.flushing.dirty_from?;
+        let checkpoint = self.checkpoint_position(now.wall, everything);
+        let accounts = std::mem::take(&mut self.flushing.accounts);
+        let peers = std::mem::take(&mut self.flushing.peers);
+        let mut flush = Flush {
+            after: self.next_seq,
+            accounts: Vec::with_capacity(accounts.len()),
+            inbox: Vec::new(),
+            peers: Vec::with_capacity(peers.len()),
+            outbox: Vec::new(),
+            checkpoint,
+            clock: self.clock,
+            timestamp: self.timestamp(checkpoint),
+        };
+        let accounts = self.capture_accounts(accounts, &mut flush);
+        let peers = self.capture_peers(peers, checkpoint, &mut flush);
+        let held_back = (checkpoint.next() < self.next_seq).then(|| checkpoint.next());
+        self.flushing.under_way = Some(UnderWay {
+            dirty_from: self.flushing.dirty_from.take(),
+            accounts,
+            peers,
+            checkpoint,
+        });
+        self.flushing.dirty_from = held_back;
+        Some(flush)
+    }
+
+    /// The rows of a flush are written, its checkpoint too.
+    pub fn flushed(&mut self) {
+        let Some(done) = self.flushing.under_way.take() else { return };
+        for (account, materialized) in done.accounts {
+            if let Some(hot) = self.hot_mut(account) {
+                hot.materialized = hot.materialized.max(materialized);
+                hot.flushing = false;
+                hot.trim_tail();
+            }
+        }
+        for (peer, stored) in done.peers {
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.stored_upto = peer.stored_upto.max(stored);
+            }
+        }
+        self.flushing.checkpoint = self.flushing.checkpoint.max(done.checkpoint);
+    }
+
+    /// A flush could not be written: everything in it counts as changed again.
+    pub fn flush_failed(&mut self) {
+        let Some(failed) = self.flushing.under_way.take() else { return };
+        for account in failed.accounts.into_keys() {
+            if let Some(hot) = self.hot_mut(account) {
+                hot.flushing = false;
+                hot.dirty = true;
+                self.flushing.accounts.insert(account);
+            }
+        }
+        self.flushing.peers.extend(failed.peers.into_keys());
+        let earlier = failed.dirty_from.into_iter().chain(self.flushing.dirty_from).min();
+        self.flushing.dirty_from = earlier;
+    }
+
+    /// The earliest position that only the log has.
+    pub fn dirty_from(&self) -> Option<ShardSeq> {
+        let under_way = self.flushing.under_way.as_ref().and_then(|flush| flush.dirty_from);
+        under_way.into_iter().chain(self.flushing.dirty_from).min()
+    }
+
+    /// Whether a captured flush was neither written nor given up.
+    pub fn is_flushing(&self) -> bool {
+        self.flushing.under_way.is_some()
+    }
+
+    /// Whether derived rows and the checkpoint reflect every position.
+    pub fn is_clean(&self) -> bool {
+        self.dirty_from().is_none() && self.progress.is_empty()
+    }
+
+    /// Up to which position everything will be in derived rows: below the oldest young outbox item.
+    fn checkpoint_position(&self, now: WallMs, everything: bool) -> ShardSeq {
+        let last = self.next_seq.prev();
+        if everything {
+            return last;
+        }
+        let young = |item: &&OutboxItem| is_young(item, now);
+        let oldest = self.peers.values().filter_map(|p| p.queue.iter().find(young)).map(|i| i.pos);
+        oldest.min().map_or(last, ShardSeq::prev).min(last)
+    }
+
+    fn capture_accounts(
+        &mut self,
+        accounts: BTreeSet<AccountId>,
+        flush: &mut Flush,
+    ) -> BTreeMap<AccountId, InboxSeq> {
+        let (key, retention) = (self.key, self.retention);
+        let stamp = |pos| LogicalTimestamp::new(key.home_gen, key.epoch, pos);
+        let mut captured = BTreeMap::new();
+        for account in accounts {
+            let Some(hot) = self.hot_mut(account) else { continue };
+            let Some(state) = &hot.state else { continue };
+            let timestamp = stamp(state.pos);
+            let from = first_to_store(state, hot.materialized, retention);
+            let items = hot.tail.items.iter().filter(|item| item.seq >= from);
+            for items in runs(items) {
+                flush.inbox.push(InboxRun { account, items, timestamp });
+            }
+            flush.accounts.push(AccountRow { account, state: state.clone(), timestamp });
+            captured.insert(account, state.head);
+            hot.dirty = false;
+            hot.flushing = true;
+        }
+        captured
+    }
+
+    fn capture_peers(
+        &self,
+        peers: BTreeSet<ShardId>,
+        checkpoint: ShardSeq,
+        flush: &mut Flush,
+    ) -> BTreeMap<ShardId, OutboxSeq> {
+        let mut captured = BTreeMap::new();
+        // Items that the checkpoint passes must have rows, whether or not their peer changed.
+        for (id, peer) in &self.peers {
+            let stored = self.store_items(*id, peer, checkpoint, flush);
+            if let Some(stored) = stored {
+                captured.insert(*id, stored);
+            }
+        }
+        for id in peers {
+            let Some(peer) = self.peers.get(&id) else { continue };
+            captured.entry(id).or_insert(peer.stored_upto);
+            flush.peers.push(PeerRow {
+                peer: id,
+                out_next: peer.out_next,
+                out_confirmed: peer.out_confirmed,
+                in_next: peer.in_next,
+                pos: peer.pos,
+                forget_items: peer.stored_upto > OutboxSeq(0),
+                timestamp: self.timestamp(peer.pos),
+            });
+        }
+        captured
+    }
+
+    fn store_items(
+        &self,
+        to: ShardId,
+        peer: &Peer,
+        checkpoint: ShardSeq,
+        flush: &mut Flush,
+    ) -> Option<OutboxSeq> {
+        let due = |item: &&OutboxItem| item.seq > peer.stored_upto && item.pos <= checkpoint;
+        let mut last = None;
+        for item in peer.queue.iter().filter(due) {
+            let timestamp = self.timestamp(item.pos);
+            flush.outbox.push(OutboxRow { to, item: item.clone(), timestamp });
+            last = Some(item.seq);
+        }
+        last
+    }
+
+    fn timestamp(&self, pos: ShardSeq) -> LogicalTimestamp {
+        LogicalTimestamp::new(self.key.home_gen, self.key.epoch, pos)
+    }
+}
+
+/// Whether an item may still be confirmed before it is worth a row.
+fn is_young(item: &OutboxItem, now: WallMs) -> bool {
+    now.0.saturating_sub(item.queued_at.0) < limits::OUTBOX_YOUNG_MS
+}
+
+/// The first place that needs a row: none does that every device has, where no history is kept.
+fn first_to_store(state: &Account, materialized: InboxSeq, retention: Retention) -> InboxSeq {
+    let fresh = materialized.next();
+    if retention.history { fresh } else { fresh.max(state.acknowledged().next()) }
+}
+
+fn runs<'a>(items: impl Iterator<Item = &'a InboxItem>) -> Vec<Vec<InboxItem>> {
+    let mut runs: Vec<Vec<InboxItem>> = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        if runs.is_empty() || bytes + item.weight() > RUN_BYTES {
+            runs.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += item.weight();
+        if let Some(run) = runs.last_mut() {
+            run.push(item.clone());
+        }
+    }
+    runs
+}

@@ -1,0 +1,210 @@
+//! The durable outbox: dense numbers for each pair of shards, exactly once at the destination.
+
+use std::collections::VecDeque;
+
+use crate::clock::WallMs;
+use crate::id::ShardId;
+use crate::limits;
+use crate::message::Parcel;
+use crate::seq::{OutboxSeq, ShardSeq};
+
+use super::hot::Inbound;
+use super::input::Effect;
+use super::Shard;
+
+/// What a shard knows of another one.
+#[derive(Debug)]
+pub struct Peer {
+    /// The last position that changed this.
+    pub pos: ShardSeq,
+    /// The number of the next item to it.
+    pub out_next: OutboxSeq,
+    /// Items up to here are committed there.
+    pub out_confirmed: OutboxSeq,
+    /// The number of the next item from it.
+    pub in_next: OutboxSeq,
+    /// Items that it has not confirmed, in order.
+    pub(super) queue: VecDeque<OutboxItem>,
+    /// Items below this number are released.
+    pub(super) released_below: OutboxSeq,
+    /// Items below this number were pushed since the peer was last ready.
+    pub(super) pushed_below: OutboxSeq,
+    /// Items up to here have a derived row, which goes when they are confirmed.
+    pub(super) stored_upto: OutboxSeq,
+    /// Items from it that wait for their account.
+    pub(super) inbound: Inbound,
+}
+
+/// An item that its destination has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxItem {
+    /// Its number in the pair.
+    pub seq: OutboxSeq,
+    /// The position that put it here.
+    pub pos: ShardSeq,
+    /// When, by the shard's clock.
+    pub queued_at: WallMs,
+    /// What it carries.
+    pub parcel: Parcel,
+}
+
+impl Default for Peer {
+    /// A peer to and from which nothing went: the numbers start at 1.
+    fn default() -> Self {
+        Self {
+            pos: ShardSeq(0),
+            out_next: OutboxSeq(1),
+            out_confirmed: OutboxSeq(0),
+            in_next: OutboxSeq(1),
+            queue: VecDeque::new(),
+            released_below: OutboxSeq(1),
+            pushed_below: OutboxSeq(1),
+            stored_upto: OutboxSeq(0),
+            inbound: Inbound::new(),
+        }
+    }
+}
+
+impl Peer {
+    /// A peer as its derived row and the derived rows of its unconfirmed items have it.
+    pub fn recovered(
+        (out_next, out_confirmed, in_next): (OutboxSeq, OutboxSeq, OutboxSeq),
+        pos: ShardSeq,
+        items: Vec<OutboxItem>,
+    ) -> Self {
+        let queue: VecDeque<_> = items.into_iter().filter(|i| i.seq > out_confirmed).collect();
+        Self {
+            pos,
+            out_next,
+            out_confirmed,
+            in_next,
+            released_below: out_next,
+            pushed_below: out_confirmed.next(),
+            stored_upto: queue.back().map_or(out_confirmed, |item| item.seq),
+            queue,
+            inbound: Inbound::new(),
+        }
+    }
+
+    /// How many items are without confirmation.
+    pub(super) fn backlog(&self) -> u64 {
+        self.out_confirmed.next().until(self.out_next)
+    }
+
+    /// Adds an item. A replay may bring one that the peer's row counts already: the row of a young
+    /// item is not written, so the item itself comes from the log.
+    pub(super) fn put(&mut self, item: OutboxItem) {
+        self.out_next = self.out_next.max(item.seq.next());
+        if item.seq <= self.out_confirmed {
+            return;
+        }
+        let place = self.queue.partition_point(|queued| queued.seq < item.seq);
+        if self.queue.get(place).is_none_or(|queued| queued.seq != item.seq) {
+            self.queue.insert(place, item);
+        }
+    }
+
+    /// The destination has everything up to `upto`.
+    pub(super) fn confirm(&mut self, upto: OutboxSeq) {
+        if upto <= self.out_confirmed {
+            return;
+        }
+        self.out_confirmed = upto;
+        while self.queue.front().is_some_and(|item| item.seq <= upto) {
+            self.queue.pop_front();
+        }
+        self.pushed_below = self.pushed_below.max(upto.next());
+        self.released_below = self.released_below.max(upto.next());
+    }
+
+    /// Released items that were not pushed, as far as the window goes.
+    fn take_pushable(&mut self) -> Vec<OutboxItem> {
+        let window_end = OutboxSeq(self.out_confirmed.0 + limits::OUTBOX_WINDOW + 1);
+        let end = self.released_below.min(window_end);
+        let from = self.pushed_below;
+        if from >= end {
+            return Vec::new();
+        }
+        self.pushed_below = end;
+        let wanted = |item: &&OutboxItem| item.seq >= from && item.seq < end;
+        self.queue.iter().filter(wanted).cloned().collect()
+    }
+}
+
+impl Shard {
+    /// A destination can be reached again: everything unconfirmed goes out from the first on.
+    pub(super) fn peer_ready(&mut self, to: ShardId, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.pushed_below = peer.out_confirmed.next();
+        }
+        self.push_to(to, out);
+    }
+
+    /// An item reached a released position.
+    pub(super) fn outbox_released(&mut self, to: ShardId, seq: OutboxSeq, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.released_below = peer.released_below.max(seq.next());
+        }
+        self.push_to(to, out);
+    }
+
+    pub(super) fn confirmed(&mut self, to: ShardId, upto: OutboxSeq, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        // Nobody confirms what was not released: such a message is another cluster's or broken.
+        if upto <= peer.out_confirmed || upto >= peer.released_below {
+            return;
+        }
+        peer.confirm(upto);
+        if self.admitting {
+            self.progress.confirmations.insert(to, upto);
+        }
+        self.push_to(to, out);
+    }
+
+    pub(super) fn peer_expects(&mut self, to: ShardId, next: OutboxSeq, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        if next > peer.out_confirmed && next < peer.pushed_below {
+            peer.pushed_below = next;
+            self.push_to(to, out);
+        }
+    }
+
+    /// The only item on its way to `to`, if there is exactly one: what the destination, in the same
+    /// lane, may take in the same commit. It counts as pushed.
+    pub fn take_only_item(&mut self, to: ShardId) -> Option<OutboxItem> {
+        let peer = self.peers.get_mut(&to)?;
+        let [item] = peer.queue.make_contiguous() else { return None };
+        let item = item.clone();
+        peer.pushed_below = item.seq.next();
+        Some(item)
+    }
+
+    /// The item was not taken after all: it goes out with its release.
+    pub fn untake(&mut self, to: ShardId, seq: OutboxSeq) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.pushed_below = peer.pushed_below.min(seq);
+        }
+    }
+
+    /// Whether a parcel from `from` with this number would be decided at once: it is the next one and
+    /// its account is in memory.
+    pub fn would_take(&self, from: ShardId, seq: OutboxSeq, parcel: &Parcel) -> bool {
+        let next = self.peers.get(&from).map_or(OutboxSeq(1), |peer| peer.in_next);
+        let idle = self.peers.get(&from).is_none_or(|peer| peer.inbound.is_empty());
+        let known = parcel.account().is_some_and(|account| self.hot(account).is_some());
+        self.admitting && idle && seq == next && known
+    }
+
+    /// Destinations with items that they have not confirmed.
+    pub fn waiting_peers(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.peers.iter().filter(|(_, peer)| !peer.queue.is_empty()).map(|(id, _)| *id)
+    }
+
+    fn push_to(&mut self, to: ShardId, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let items = peer.take_pushable();
+        if !items.is_empty() {
+            out.push(Effect::Push { to, items });
+        }
+    }
+}

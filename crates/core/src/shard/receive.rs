@@ -1,0 +1,136 @@
+//! Items of other shards' outboxes: taken once, in order, after their account is in memory.
+
+use crate::clock::Now;
+use crate::code::Code;
+use crate::entry::{Op, Received, Slot};
+use crate::id::{AccountId, ShardId};
+use crate::limits;
+use crate::message::{Message, Notice, Parcel};
+use crate::seq::OutboxSeq;
+
+use super::apply::next_place;
+use super::hot::{Slot as AccountSlot, Waiting};
+use super::input::{Effect, LinkNo};
+use super::release::Awaiting;
+use super::Shard;
+
+impl Shard {
+    pub(super) fn receive(
+        &mut self,
+        now: Now,
+        (link, from): (Option<LinkNo>, ShardId),
+        seq: OutboxSeq,
+        parcel: Parcel,
+        out: &mut Vec<Effect>,
+    ) {
+        // A shard that is leaving takes nothing more: its next owner is pushed to.
+        if !self.admitting {
+            return;
+        }
+        let peer = self.peers.entry(from).or_default();
+        let waiting = u64::try_from(peer.inbound.len()).expect("bounded");
+        let next = OutboxSeq(peer.in_next.0 + waiting);
+        if seq < peer.in_next {
+            let upto = peer.in_next.prev();
+            self.after_all(Awaiting::Confirm { link, from, upto });
+        } else if seq < next {
+            // It waits here already; the source pushes again because it lost its link.
+            if let Some(first) = peer.inbound.iter_mut().find(|(_, s, _)| *s == seq) {
+                first.0 = link;
+            }
+        } else if seq > next || peer.inbound.len() >= limits::INBOUND_WAITING_MAX {
+            out.push(Effect::Expect { link, from, next });
+        } else {
+            peer.inbound.push_back((link, seq, parcel));
+            self.drain_inbound(now, from, out);
+        }
+    }
+
+    /// Takes what waits from one source, until an account has to be loaded first.
+    pub(super) fn drain_inbound(&mut self, now: Now, from: ShardId, out: &mut Vec<Effect>) {
+        while self.admitting {
+            let Some(peer) = self.peers.get_mut(&from) else { return };
+            let Some((_, _, parcel)) = peer.inbound.front() else { return };
+            if let Some(account) = parcel.account()
+                && !self.is_loaded(account, Waiting::Inbound(from), out)
+            {
+                return;
+            }
+            let peer = self.peers.get_mut(&from).expect("was here");
+            let Some((link, seq, parcel)) = peer.inbound.pop_front() else { return };
+            self.take(now, from, seq, parcel, out);
+            self.after_all(Awaiting::Confirm { link, from, upto: seq });
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: Now,
+        from: ShardId,
+        outbox_seq: OutboxSeq,
+        parcel: Parcel,
+        out: &mut Vec<Effect>,
+    ) {
+        let account = parcel.account();
+        let place = account.and_then(|account| self.hot(account)).and_then(next_place);
+        let grown = account.zip(place);
+        let outcome = match (parcel, grown) {
+            (Parcel::Message(message), Some((account, inbox_seq))) => {
+                self.clock = self.clock.merge(message.clock);
+                Received::Delivered { account, inbox_seq, message }
+            }
+            (Parcel::Message(message), None) => self.refuse(&message),
+            (Parcel::Notice(notice), Some((_, inbox_seq))) => {
+                Received::Noticed { inbox_seq, notice }
+            }
+            (Parcel::Notice(_), None) => Received::Dropped,
+        };
+        let reply = match &outcome {
+            Received::Refused { slot, .. } => Some(*slot),
+            Received::Delivered { .. } | Received::Noticed { .. } | Received::Dropped => None,
+        };
+        self.decide(now.wall, Op::Received { from, outbox_seq, outcome }, out);
+        if let Some((account, upto)) = grown {
+            self.touch(account, now.mono);
+            self.after_all(Awaiting::InboxGrew { account, upto });
+        }
+        if let Some(Slot { to, seq }) = reply {
+            self.after_all(Awaiting::OutboxGrew { to, seq });
+        }
+    }
+
+    /// A message to an account that does not exist goes back as a notice.
+    fn refuse(&mut self, message: &Message) -> Received {
+        let notice = Notice {
+            account: message.sender,
+            device: message.sender_device,
+            client_seq: message.client_seq,
+            msg_id: message.msg_id,
+            code: Code::NoConversation,
+        };
+        let to = message.sender.shard(self.key.count);
+        let seq = self.peers.entry(to).or_default().out_next;
+        Received::Refused { notice, slot: Slot { to, seq } }
+    }
+
+    /// Whether an account is in memory; otherwise it is asked for, and `waiting` waits for it.
+    pub(super) fn is_loaded(
+        &mut self,
+        account: AccountId,
+        waiting: Waiting,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        match self.accounts.get_mut(&account) {
+            Some(AccountSlot::Hot(_)) => true,
+            Some(AccountSlot::Loading(queue)) => {
+                queue.push(waiting);
+                false
+            }
+            None => {
+                self.accounts.insert(account, AccountSlot::Loading(vec![waiting]));
+                out.push(Effect::Load(account));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A claimed shard: recovered from its checkpoint and the entries behind it, then serving.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::account::Account;
+use crate::clock::{Hlc, MonoUs};
+use crate::entry::Entry;
+use crate::id::{AccountId, ShardId};
+use crate::seq::ShardSeq;
+
+use super::flush::FlushState;
+use super::hot::{Hot, Slot};
+use super::outbox::Peer;
+use super::{PendingProgress, Retention, Shard, ShardKey};
+
+/// What a claimer read of a shard.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Everything up to here is in derived rows.
+    pub checkpoint: ShardSeq,
+    /// The clock of the checkpoint.
+    pub clock: Hlc,
+    /// What is known of other shards, with their unconfirmed items that have rows.
+    pub peers: BTreeMap<ShardId, Peer>,
+    /// The entries behind the checkpoint, in order of positions, of every epoch up to its end.
+    pub tail: Vec<Entry>,
+    /// Every account that the tail changes, as its row has it.
+    pub accounts: BTreeMap<AccountId, Option<Account>>,
+}
+
+impl Recovered {
+    /// The accounts whose rows must be read before the replay.
+    pub fn accounts_of_tail(tail: &[Entry]) -> BTreeSet<AccountId> {
+        tail.iter().flat_map(Entry::accounts).collect()
+    }
+}
+
+/// The log has a hole: the shard must not serve, someone must look.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shard {shard}: expected position {expected}, found {found}")]
+pub struct ReplayError {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The position that should be next.
+    pub expected: ShardSeq,
+    /// The position that is.
+    pub found: ShardSeq,
+}
+
+impl Shard {
+    /// A shard that serves under `key`, from what was recovered.
+    pub fn recover(
+        key: ShardKey,
+        retention: Retention,
+        now: MonoUs,
+        recovered: Recovered,
+    ) -> Result<Self, ReplayError> {
+        let hot = |state| Slot::Hot(Box::new(Hot::new(state, now)));
+        let accounts = recovered.accounts.into_iter().map(|(id, state)| (id, hot(state)));
+        let mut shard = Self {
+            key,
+            retention,
+            next_seq: recovered.checkpoint.next(),
+            released: recovered.checkpoint.next(),
+            clock: recovered.clock,
+            accounts: accounts.collect(),
+            peers: recovered.peers,
+            conns: BTreeMap::new(),
+            awaiting: VecDeque::new(),
+            to_pump: BTreeSet::new(),
+            progress: PendingProgress::default(),
+            flushing: FlushState::default(),
+            admitting: true,
+            refused_while_moving: 0,
+        };
+        for entry in &recovered.tail {
+            shard.replay(entry)?;
+        }
+        shard.open();
+        Ok(shard)
+    }
+
+    fn replay(&mut self, entry: &Entry) -> Result<(), ReplayError> {
+        if entry.seq < self.next_seq {
+            return Ok(());
+        }
+        if entry.seq != self.next_seq {
+            let (shard, expected) = (self.key.id, self.next_seq);
+            return Err(ReplayError { shard, expected, found: entry.seq });
+        }
+        self.apply(entry);
+        Ok(())
+    }
+
+    /// What was recovered is released: it is in a sealed or released part of the log.
+    fn open(&mut self) {
+        self.released = self.next_seq;
+        for slot in self.accounts.values_mut() {
+            if let Slot::Hot(hot) = slot {
+                hot.released_head = hot.state.as_ref().map_or(hot.released_head, |s| s.head);
+            }
+        }
+        for peer in self.peers.values_mut() {
+            peer.released_below = peer.out_next;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A client's message: accepted, refused for good, or put off.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::code::Code;
+use crate::entry::{Op, Slot};
+use crate::id::{AccountId, DeviceNo};
+use crate::limits;
+use crate::message::{Address, Message};
+use crate::seq::ClientSeq;
+
+use super::apply::next_place;
+use super::hot::Conn;
+use super::input::{Effect, Send, ToConn};
+use super::release::Awaiting;
+use super::Shard;
+
+/// A number compared with the one that the device should send next.
+enum Turn {
+    Now,
+    /// Decided before: its outcome is told again.
+    Before,
+    /// Something below it is missing.
+    TooEarly { expected: ClientSeq },
+}
+
+impl Shard {
+    pub(super) fn send(&mut self, now: Now, conn: Conn, send: Send, out: &mut Vec<Effect>) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        self.touch(account, now.mono);
+        if !self.admitting {
+            self.refused_while_moving += 1;
+            return nack(conn, send.client_seq, Code::OwnerMoving, 50, out);
+        }
+        match self.turn(account, device, send.client_seq) {
+            None => {}
+            Some(Turn::Before) => self.after_all(Awaiting::AckAgain { account, device }),
+            Some(Turn::TooEarly { expected }) => {
+                self.complain_of_gap((account, device), conn, expected, out);
+            }
+            Some(Turn::Now) => match self.refusal(&send) {
+                Some(code) => {
+                    let client_seq = send.client_seq;
+                    let op = Op::SendRefused { account, device, client_seq, code };
+                    self.decide(now.wall, op, out);
+                    self.after_all(Awaiting::Decided { account, device, client_seq });
+                }
+                None => self.accept(now, (account, device), send, out),
+            },
+        }
+    }
+
+    /// Puts off a send because the lane is full or the store does not answer.
+    pub fn put_off(&mut self, conn: Conn, client_seq: ClientSeq, code: Code, out: &mut Vec<Effect>) {
+        nack(conn, client_seq, code, 250, out);
+    }
+
+    /// Every attached device with sends whose commit takes too long is told to send them again.
+    pub fn put_off_pending(&mut self, code: Code, retry_after_ms: u32, out: &mut Vec<Effect>) {
+        for slot in self.accounts.values() {
+            let super::Slot::Hot(hot) = slot else { continue };
+            for (device, attachment) in &hot.attachments {
+                let next = hot.state.as_ref().and_then(|s| s.devices.get(device));
+                let pending = next.is_some_and(|d| d.next_client_seq > attachment.acked.next());
+                if pending {
+                    nack(attachment.conn, attachment.acked.next(), code, retry_after_ms, out);
+                }
+            }
+        }
+    }
+
+    fn turn(&self, account: AccountId, device: DeviceNo, client_seq: ClientSeq) -> Option<Turn> {
+        let state = self.account(account)?;
+        let next = state.devices.get(&device)?.next_client_seq;
+        Some(match client_seq.cmp(&next) {
+            std::cmp::Ordering::Less => Turn::Before,
+            std::cmp::Ordering::Equal => Turn::Now,
+            std::cmp::Ordering::Greater => Turn::TooEarly { expected: next },
+        })
+    }
+
+    /// Whether the sender's shard refuses a message for good.
+    fn refusal(&self, send: &Send) -> Option<Code> {
+        if !send.bodies.within_limits() {
+            return Some(Code::TooLarge);
+        }
+        match send.to {
+            // No group exists that this shard could know of.
+            Address::Group(_) => Some(Code::NoConversation),
+            Address::Account(to) => {
+                let peer = self.peers.get(&to.shard(self.key.count));
+                let full = peer.is_some_and(|peer| peer.backlog() >= limits::OUTBOX_ITEMS_MAX);
+                full.then_some(Code::Quota)
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Now,
+        (account, device): (AccountId, DeviceNo),
+        send: Send,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(inbox_seq) = self.hot(account).and_then(next_place) else { return };
+        let to = send.to.shard(self.key.count);
+        let seq = self.peers.entry(to).or_default().out_next;
+        let client_seq = send.client_seq;
+        self.clock = self.clock.tick(now.wall);
+        let message = Arc::new(Message {
+            sender: account,
+            sender_device: device,
+            client_seq,
+            msg_id: send.msg_id,
+            to: send.to,
+            bodies: send.bodies,
+            expires_at_ms: send.expires_at_ms,
+            clock: self.clock,
+        });
+        let slot = Slot { to, seq };
+        self.record(Op::Sent { message, inbox_seq, slot }, out);
+        self.after_all(Awaiting::Decided { account, device, client_seq });
+        self.after_all(Awaiting::InboxGrew { account, upto: inbox_seq });
+        self.after_all(Awaiting::OutboxGrew { to, seq });
+    }
+
+    fn complain_of_gap(
+        &mut self,
+        (account, device): (AccountId, DeviceNo),
+        conn: Conn,
+        expected: ClientSeq,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(hot) = self.hot_mut(account) else { return };
+        let Some(attachment) = hot.attachments.get_mut(&device) else { return };
+        // One complaint for one gap: the sends behind it are already on their way.
+        if attachment.nacked != Some(expected) {
+            attachment.nacked = Some(expected);
+            nack(conn, expected, Code::OwnerMoving, 0, out);
+        }
+    }
+}
+
+fn nack(conn: Conn, client_seq: ClientSeq, code: Code, retry_after_ms: u32, out: &mut Vec<Effect>) {
+    let what = ToConn::SendNack { client_seq, code, retry_after_ms };
+    out.push(Effect::ToConn { conn, what });
+}
