@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
-use crate::id::{DeviceNo, PublicKey, TenantId};
+use crate::id::{DeviceNo, PublicKey};
 use crate::limits;
 use crate::message::{Message, Notice};
 use crate::seq::{ClientSeq, InboxSeq, ShardSeq};
@@ -15,8 +15,6 @@ use crate::seq::{ClientSeq, InboxSeq, ShardSeq};
 /// The durable state of an account: a derived row holds exactly this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Whose it is.
-    pub tenant: TenantId,
     /// The last position of the shard that changed it.
     pub pos: ShardSeq,
     /// Which stream the inbox numbers count in; a forced move of the region starts a new one.
@@ -87,9 +85,8 @@ impl InboxItem {
 
 impl Account {
     /// An account without devices.
-    pub fn new(tenant: TenantId, pos: ShardSeq) -> Self {
+    pub fn new(pos: ShardSeq) -> Self {
         Self {
-            tenant,
             pos,
             stream_gen: 1,
             head: InboxSeq(0),

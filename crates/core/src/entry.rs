@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Hlc;
 use crate::code::Code;
-use crate::id::{AccountId, DeviceNo, PublicKey, ShardId, TenantId};
+use crate::id::{AccountId, DeviceNo, PublicKey, ShardId};
 use crate::message::{Address, Message, Notice};
 use crate::seq::{ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 
@@ -33,8 +33,6 @@ pub enum Op {
     AccountCreated {
         /// Which.
         account: AccountId,
-        /// Whose.
-        tenant: TenantId,
     },
     /// A device joined its account.
     DeviceAdded {
@@ -159,7 +157,7 @@ impl Entry {
     /// Roughly its bytes in a block: an upper bound, as a block's limit is checked by it.
     pub fn weight(&self) -> usize {
         48 + match &self.op {
-            Op::AccountCreated { tenant, .. } => 24 + tenant.as_str().len(),
+            Op::AccountCreated { .. } => 24,
             Op::DeviceAdded { name, .. } => 72 + name.len(),
             Op::DeviceRevoked { .. } | Op::RefreshRotated { .. } | Op::SendRefused { .. } => 48,
             Op::Sent { message, .. } => 24 + message_weight(message),
@@ -179,7 +177,7 @@ impl Entry {
     /// The accounts whose state this entry changes.
     pub fn accounts(&self) -> Vec<AccountId> {
         match &self.op {
-            Op::AccountCreated { account, .. }
+            Op::AccountCreated { account }
             | Op::DeviceAdded { account, .. }
             | Op::DeviceRevoked { account, .. }
             | Op::RefreshRotated { account, .. }

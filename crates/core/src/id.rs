@@ -8,7 +8,7 @@ mod tenant;
 pub use account::{AccountId, DeviceId, DeviceNo, GroupId, MsgId, PublicKey};
 pub use session::{LaneId, LaneNo, SessionId};
 pub use shard::{ShardCount, ShardId};
-pub use tenant::TenantId;
+pub use tenant::{TenantId, TenantNo};
 
 /// Why a text or a byte string is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -120,8 +120,8 @@ impl Shard {
             Input::RevokeDevice { conn, corr, device } => {
                 self.revoke_device(now, conn, corr, device, out);
             }
-            Input::Open { token, account, tenant, key, name } => {
-                self.open_device(now, token, account, (tenant, key, name), out);
+            Input::Open { token, account, key, name } => {
+                self.open_device(now, token, account, (key, name), out);
             }
             Input::Refresh { token, account, device, generation } => {
                 self.refresh(now, token, account, (device, generation), out);

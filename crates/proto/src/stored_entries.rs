@@ -36,10 +36,9 @@ pub(crate) fn entry_from_stored(entry: stored::Entry) -> Result<Entry, FormatErr
 fn op_to_stored(op: &Op) -> stored::entry::Op {
     use stored::entry::Op as To;
     match op {
-        Op::AccountCreated { account, tenant } => To::AccountCreated(stored::AccountCreated {
-            account: account_bytes(*account),
-            tenant: tenant.as_str().to_owned(),
-        }),
+        Op::AccountCreated { account } => {
+            To::AccountCreated(stored::AccountCreated { account: account_bytes(*account) })
+        }
         Op::DeviceAdded { account, device, key, name } => To::DeviceAdded(stored::DeviceAdded {
             account: account_bytes(*account),
             device: device.0,
@@ -84,9 +83,7 @@ fn op_to_stored(op: &Op) -> stored::entry::Op {
 fn op_from_stored(op: stored::entry::Op) -> Result<Op, FormatError> {
     use stored::entry::Op as From;
     Ok(match op {
-        From::AccountCreated(op) => {
-            Op::AccountCreated { account: account(&op.account)?, tenant: op.tenant.parse()? }
-        }
+        From::AccountCreated(op) => Op::AccountCreated { account: account(&op.account)? },
         From::DeviceAdded(op) => Op::DeviceAdded {
             account: account(&op.account)?,
             device: DeviceNo(op.device),

@@ -27,7 +27,6 @@ pub fn decode_account(bytes: Bytes) -> Result<Account, FormatError> {
 /// An account, as another pod gets it.
 pub fn account_to_stored(account: &Account) -> stored::AccountState {
     stored::AccountState {
-        tenant: account.tenant.as_str().to_owned(),
         pos: account.pos.0,
         stream_gen: account.stream_gen,
         inbox_head: account.head.0,
@@ -39,7 +38,6 @@ pub fn account_to_stored(account: &Account) -> stored::AccountState {
 /// An account, as another pod sent it.
 pub fn account_from_stored(account: stored::AccountState) -> Result<Account, FormatError> {
     Ok(Account {
-        tenant: account.tenant.parse()?,
         pos: ShardSeq(account.pos),
         stream_gen: account.stream_gen,
         head: InboxSeq(account.inbox_head),

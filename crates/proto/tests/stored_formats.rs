@@ -6,7 +6,7 @@ use iris_core::block::BlockHeader;
 use iris_core::clock::{Hlc, WallMs};
 use iris_core::code::Code;
 use iris_core::entry::{Entry, Op, Progress, Received, Slot};
-use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId, TenantId};
+use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
 use iris_core::message::{Address, Bodies, Message, Notice, Parcel};
 use iris_core::seq::{BlockSeq, ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::OutboxItem;
@@ -46,7 +46,7 @@ fn specimen() -> (BlockHeader, Vec<Entry>) {
     let from = ShardId::new(12);
     let received = |outcome| Op::Received { from, outbox_seq: OutboxSeq(5), outcome };
     let ops = vec![
-        Op::AccountCreated { account, tenant: TenantId::default() },
+        Op::AccountCreated { account },
         Op::DeviceAdded { account, device, key: PublicKey([4; 32]), name: "phone".to_owned() },
         Op::DeviceRevoked { account, device },
         Op::RefreshRotated { account, device, current: 8, previous: 7 },
@@ -75,7 +75,7 @@ fn specimen() -> (BlockHeader, Vec<Entry>) {
 }
 
 fn account_specimen() -> Account {
-    let mut account = Account::new("acme".parse().unwrap(), ShardSeq(1234));
+    let mut account = Account::new(ShardSeq(1234));
     account.head = InboxSeq(50);
     account.floor = InboxSeq(4);
     let mut device =

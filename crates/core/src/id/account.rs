@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{IdError, ShardCount, ShardId};
+use super::{IdError, ShardCount, ShardId, TenantNo};
 
 /// Crockford's alphabet in lower case: no letter that is taken for a digit.
 fn encoding() -> data_encoding::Encoding {
@@ -16,7 +16,7 @@ fn encoding() -> data_encoding::Encoding {
 
 macro_rules! keyed_id {
     ($name:ident, $prefix:literal, $what:literal) => {
-        #[doc = concat!("128 bits, of which the top 16 are the key in the shard keyspace; written `", $prefix, "` and base32.")]
+        #[doc = concat!("128 bits: 16 of key in the shard keyspace, 32 of tenant, 80 at random; written `", $prefix, "` and base32.")]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(u128);
 
@@ -28,13 +28,18 @@ macro_rules! keyed_id {
                 Ok(Self(u128::from_be_bytes(bytes)))
             }
 
-            /// An id whose key falls into `shard`; the other bits are `random`'s.
-            pub fn in_shard(shard: ShardId, count: ShardCount, random: u128) -> Self {
-                let low = random & (u128::MAX >> 16);
+            /// An id of `tenant` whose key falls into `shard`; the other bits are `random`'s.
+            pub fn in_shard(
+                shard: ShardId,
+                count: ShardCount,
+                tenant: TenantNo,
+                random: u128,
+            ) -> Self {
                 let spread = count.key_bits();
                 let key = (u128::from(shard.get()) << spread)
                     | ((random >> 112) & ((1u128 << spread) - 1));
-                Self((key << 112) | low)
+                let low = random & (u128::MAX >> 48);
+                Self((key << 112) | (u128::from(tenant.0) << 80) | low)
             }
 
             /// 16 bytes, big endian.
@@ -45,6 +50,11 @@ macro_rules! keyed_id {
             /// The place in the shard keyspace.
             pub fn key(self) -> u16 {
                 u16::try_from(self.0 >> 112).expect("16 bits remain")
+            }
+
+            /// Whose it is: nothing crosses tenants, and no look-up is needed to see it.
+            pub fn tenant(self) -> TenantNo {
+                TenantNo(u32::try_from((self.0 >> 80) & 0xffff_ffff).expect("32 bits remain"))
             }
 
             /// The shard that holds this id, for ever, as `count` never changes.

@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use super::IdError;
 
-/// Owns accounts, handles, groups, quotas and keys: 1 to 32 of a-z, 0-9 and inner hyphens.
+/// A tenant's number, in every id of what it owns; the default tenant's is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TenantNo(pub u32);
+
+/// A tenant's name; a tenant owns accounts, handles, groups, quotas and keys: 1 to 32 of a-z, 0-9 and inner hyphens.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(Arc<str>);
 

@@ -25,11 +25,8 @@ impl Shard {
         self.clock = self.clock.merge(entry.clock);
         let (at, now) = (entry.seq, entry.clock.wall());
         match &entry.op {
-            Op::AccountCreated { account, tenant } => {
-                let tenant = tenant.clone();
-                self.change(*account, at, |hot| {
-                    hot.state = Some(Account::new(tenant, at));
-                });
+            Op::AccountCreated { account } => {
+                self.change(*account, at, |hot| hot.state = Some(Account::new(at)));
             }
             Op::DeviceAdded { account, device, key, name } => {
                 self.change_account(*account, at, |state| {

@@ -32,9 +32,6 @@ impl Shard {
     fn check_attach(&self, attach: &Attach) -> Result<Attached, (Code, &'static str)> {
         let state = self.account(attach.account);
         let state = state.ok_or((Code::AuthInvalid, "no such account"))?;
-        if state.tenant != attach.tenant {
-            return Err((Code::AuthInvalid, "no such account"));
-        }
         let device = state.devices.get(&attach.device);
         let device = device.ok_or((Code::AuthInvalid, "no such device"))?;
         if device.revoked {

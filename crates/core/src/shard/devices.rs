@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::code::Code;
 use crate::entry::Op;
-use crate::id::{AccountId, DeviceNo, PublicKey, TenantId};
+use crate::id::{AccountId, DeviceNo, PublicKey};
 use crate::limits;
 
 use super::Shard;
@@ -18,11 +18,10 @@ impl Shard {
         now: Now,
         token: Token,
         account: AccountId,
-        (tenant, key, name): (TenantId, PublicKey, String),
+        (key, name): (PublicKey, String),
         out: &mut Vec<Effect>,
     ) {
-        let again =
-            Input::Open { token, account, tenant: tenant.clone(), key, name: name.clone() };
+        let again = Input::Open { token, account, key, name: name.clone() };
         if !self.is_loaded(account, Waiting::Input(again), out) {
             return;
         }
@@ -31,10 +30,9 @@ impl Shard {
             return moving(token, out);
         }
         if self.account(account).is_none() {
-            let tenant = tenant.clone();
-            self.decide(now.wall, Op::AccountCreated { account, tenant }, out);
+            self.decide(now.wall, Op::AccountCreated { account }, out);
         }
-        let answer = self.device_for(now, account, (&tenant, key, name), out);
+        let answer = self.device_for(now, account, (key, name), out);
         let answer = answer.unwrap_or_else(|(code, text)| DirectoryAnswer::Refused(code, text));
         self.after_all(Awaiting::Answer { token, answer });
     }
@@ -44,13 +42,10 @@ impl Shard {
         &mut self,
         now: Now,
         account: AccountId,
-        (tenant, key, name): (&TenantId, PublicKey, String),
+        (key, name): (PublicKey, String),
         out: &mut Vec<Effect>,
     ) -> Result<DirectoryAnswer, (Code, &'static str)> {
         let state = self.account(account).ok_or((Code::NotFound, "no such account"))?;
-        if state.tenant != *tenant {
-            return Err((Code::NotFound, "no such account"));
-        }
         let known = state.devices.iter().find(|(_, device)| device.key == key);
         let known = known.map(|(no, device)| (*no, device.revoked, device.refresh_current));
         match known {
@@ -61,7 +56,7 @@ impl Shard {
                 let op =
                     Op::RefreshRotated { account, device, current: refresh, previous: refresh };
                 self.decide(now.wall, op, out);
-                Ok(DirectoryAnswer::Tokens { device, key, tenant: tenant.clone(), refresh })
+                Ok(DirectoryAnswer::Tokens { device, key, refresh })
             }
             None if state.active_devices().count() >= limits::DEVICES_MAX => {
                 Err((Code::TooManyDevices, "revoke a device first"))
@@ -69,7 +64,7 @@ impl Shard {
             None => {
                 let device = state.next_device();
                 self.decide(now.wall, Op::DeviceAdded { account, device, key, name }, out);
-                Ok(DirectoryAnswer::Tokens { device, key, tenant: tenant.clone(), refresh: 1 })
+                Ok(DirectoryAnswer::Tokens { device, key, refresh: 1 })
             }
         }
     }
@@ -110,7 +105,7 @@ impl Shard {
         if device.revoked {
             return Err((Code::DeviceRevoked, "this device was revoked"));
         }
-        let (key, tenant, current) = (device.key, state.tenant.clone(), device.refresh_current);
+        let (key, current) = (device.key, device.refresh_current);
         let good = generation == current || generation == device.refresh_previous;
         if !good {
             self.revoke(now, account, no, out);
@@ -120,7 +115,7 @@ impl Shard {
         let op =
             Op::RefreshRotated { account, device: no, current: refresh, previous: generation };
         self.decide(now.wall, op, out);
-        Ok(DirectoryAnswer::Tokens { device: no, key, tenant, refresh })
+        Ok(DirectoryAnswer::Tokens { device: no, key, refresh })
     }
 
     pub(super) fn list_devices(&mut self, conn: Conn, corr: u32) {

@@ -3,7 +3,7 @@
 use crate::account::{Account, InboxItem};
 use crate::code::Code;
 use crate::entry::Entry;
-use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId, TenantId};
+use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
 use crate::message::{Address, Bodies, Parcel};
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
 
@@ -23,8 +23,6 @@ pub struct Token(pub u64);
 pub struct Attach {
     /// The connection.
     pub conn: Conn,
-    /// The tenant that the token names.
-    pub tenant: TenantId,
     /// The account that the token names.
     pub account: AccountId,
     /// The device that the token names.
@@ -114,8 +112,6 @@ pub enum Input {
         token: Token,
         /// The account; it is created where it does not exist.
         account: AccountId,
-        /// Its tenant.
-        tenant: TenantId,
         /// The device's key.
         key: PublicKey,
         /// Its name.
@@ -341,8 +337,6 @@ pub enum DirectoryAnswer {
         device: DeviceNo,
         /// Its key.
         key: PublicKey,
-        /// Its tenant.
-        tenant: TenantId,
         /// The generation of the refresh token to issue.
         refresh: u32,
     },

@@ -39,7 +39,7 @@ impl Shard {
             Some(Turn::TooEarly { expected }) => {
                 self.complain_of_gap((account, device), conn, expected, out);
             }
-            Some(Turn::Now) => match self.refusal(&send) {
+            Some(Turn::Now) => match self.refusal(account, &send) {
                 Some(code) => {
                     let client_seq = send.client_seq;
                     let op = Op::SendRefused { account, device, client_seq, code };
@@ -81,13 +81,14 @@ impl Shard {
     }
 
     /// Whether the sender's shard refuses a message for good.
-    fn refusal(&self, send: &Send) -> Option<Code> {
+    fn refusal(&self, sender: AccountId, send: &Send) -> Option<Code> {
         if !send.bodies.within_limits() {
             return Some(Code::TooLarge);
         }
         match send.to {
             // No group exists that this shard could know of.
             Address::Group(_) => Some(Code::NoConversation),
+            Address::Account(to) if to.tenant() != sender.tenant() => Some(Code::NoConversation),
             Address::Account(to) => {
                 let peer = self.peers.get(&to.shard(self.key.count));
                 let full = peer.is_some_and(|peer| peer.backlog() >= limits::OUTBOX_ITEMS_MAX);

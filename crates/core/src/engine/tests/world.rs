@@ -8,7 +8,7 @@ use crate::account::{Account, InboxContent, InboxItem};
 use crate::clock::{Hlc, MonoUs, Now, WallMs};
 use crate::engine::{Action, Engine};
 use crate::entry::Entry;
-use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardCount, ShardId, TenantId};
+use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardCount, ShardId, TenantNo};
 use crate::message::{Address, Bodies};
 use crate::seq::{BlockSeq, ClientSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use crate::shard::{
@@ -111,10 +111,9 @@ impl World {
 
     fn register(&mut self, n: usize) {
         let shard = ShardId::new(u16::try_from(n % 4).unwrap());
-        let account = AccountId::in_shard(shard, self.count, u128::try_from(n).unwrap() * 7 + 1);
+        let account = AccountId::in_shard(shard, self.count, TenantNo(0), u128::try_from(n).unwrap() * 7 + 1);
         let (token, key) = (Token(u64::try_from(n).unwrap()), PublicKey([u8::try_from(n).unwrap(); 32]));
-        let tenant = TenantId::default();
-        let input = Input::Open { token, account, tenant, key, name: "phone".to_owned() };
+        let input = Input::Open { token, account, key, name: "phone".to_owned() };
         self.feed(shard, input);
         self.people.push(Person {
             account,
@@ -205,7 +204,7 @@ impl World {
     }
 
     pub(super) fn send_to_nobody(&mut self, from: usize) {
-        let nobody = AccountId::in_shard(ShardId::new(3), self.count, u128::MAX);
+        let nobody = AccountId::in_shard(ShardId::new(3), self.count, TenantNo(0), u128::MAX);
         self.send_address(from, Address::Account(nobody));
     }
 
@@ -248,7 +247,6 @@ impl World {
         person.to_server.clear();
         person.to_server.push_back(Input::Attach(Attach {
             conn,
-            tenant: TenantId::default(),
             account: person.account,
             device: DeviceNo(1),
             cursor: person.cursor,
