@@ -1,0 +1,61 @@
+//! Derived rows: what the log says, materialised. Each is written with the logical timestamp of what it
+//! reflects, so that a late write of a deposed owner always loses.
+
+use async_trait::async_trait;
+use iris_core::account::{Account, InboxItem};
+use iris_core::clock::Hlc;
+use iris_core::id::{AccountId, ShardId};
+use iris_core::seq::{BlockSeq, Epoch, InboxSeq, ShardSeq};
+use iris_core::shard::{Flush, OutboxItem};
+use iris_proto::stored_rows::PeerNumbers;
+
+use crate::{ShardRef, StoreError};
+
+/// Everything of a shard up to here is in derived rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The ownership that wrote it.
+    pub epoch: Epoch,
+    /// The last position that it covers.
+    pub pos: ShardSeq,
+    /// Where in that ownership's lane a replay of what follows begins.
+    pub block: BlockSeq,
+    /// The shard's clock.
+    pub clock: Hlc,
+}
+
+/// Derived rows of the shards' accounts and outboxes.
+#[async_trait]
+pub trait DerivedStore: Send + Sync + 'static {
+    /// An account; nothing for one that does not exist.
+    async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError>;
+
+    /// The places `after+1 ..= upto` of an inbox, ascending, until together they weigh `bytes_max`; at
+    /// least one if there is one. Places that are gone are missing.
+    async fn inbox(
+        &self,
+        account: AccountId,
+        after: InboxSeq,
+        upto: InboxSeq,
+        bytes_max: usize,
+    ) -> Result<Vec<InboxItem>, StoreError>;
+
+    /// What a shard knows of the others.
+    async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError>;
+
+    /// The stored items of a shard's outboxes, ascending by destination and number.
+    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError>;
+
+    /// The newest checkpoint of a shard.
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// Writes the rows of a flush in the order that makes a crash at any point harmless: inbox runs and
+    /// outbox items, then accounts and peers, then the checkpoint, each step only when the one before
+    /// is durable. Idempotent: an error is answered by writing the same flush again.
+    async fn materialize(
+        &self,
+        shard: ShardRef,
+        flush: &Flush,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError>;
+}
