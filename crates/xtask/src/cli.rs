@@ -1,0 +1,191 @@
+//! The command line: what each command takes, and what it prints.
+//!
+//! Never does any work itself.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the tool answers"
+)]
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    cluster::{Cluster, Link, NodeId, Place},
+    cmd::Cmd,
+    down,
+    progress::Progress,
+    selftest, status, up,
+};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Looks after the development cluster"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the development cluster up, or what of it is not up
+    Up(Up),
+    /// Take the development cluster down, also after a crash or half an `up`
+    Down {
+        /// Remove the caches too
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Run kubectl against the cluster
+    #[command(disable_help_flag = true)]
+    Kubectl(Rest),
+    /// Run Helm against the cluster
+    #[command(disable_help_flag = true)]
+    Helm(Rest),
+    /// Show nodes, pods, what each uses of the machine, and where the logs are
+    Status,
+    /// Look after a local cluster by hand, as tests do
+    #[command(subcommand, hide = true)]
+    Cluster(Inside),
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// How many nodes a local cluster has
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
+    /// How many members Iris's own etcd has
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    etcd_members: u8,
+    /// Use the existing cluster of this context instead
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    context: Option<String>,
+    /// The registry that the existing cluster gets its images from
+    #[arg(long, value_name = "HOST/PATH", requires = "context")]
+    registry: Option<String>,
+    /// Leave out the conversation that shows the result
+    #[arg(long)]
+    skip_demo: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Rest {
+    /// Passed on as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Inside {
+    /// Check everything that tests rely on, on the running cluster
+    Selftest {
+        /// Then take the cluster down and check that nothing is left
+        #[arg(long)]
+        down: bool,
+    },
+    /// Pull a node's cable out or plug it in
+    Link {
+        /// The node, n1 and so on
+        node: NodeId,
+        /// Pull it out instead of plugging it in
+        #[arg(long)]
+        down: bool,
+    },
+    /// End every fault
+    Heal,
+    /// Run a command in the network namespace of a place: control, gateway, client, n1 and so on
+    Enter {
+        /// The place
+        place: Place,
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<OsString>,
+    },
+    /// Say what of a cluster is on this machine; fails if anything is
+    Leftovers,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8> {
+    match command {
+        Command::Up(args) => bring_up(args)?,
+        Command::Down { purge } => down::run(purge)?,
+        Command::Kubectl(rest) => {
+            return Cluster::load()?
+                .kubectl_command()
+                .args(rest.args)
+                .interactive();
+        }
+        Command::Helm(rest) => {
+            return Cluster::load()?
+                .helm_command()
+                .args(rest.args)
+                .interactive();
+        }
+        Command::Status => print!("{}", status::report(&Cluster::load()?)?),
+        Command::Cluster(inside) => return look_after(inside),
+    }
+    Ok(0)
+}
+
+fn bring_up(args: Up) -> Result<()> {
+    let options = up::Options {
+        nodes: args.nodes,
+        etcd_members: args.etcd_members,
+        existing: args.context.zip(args.registry),
+        skip_demo: args.skip_demo,
+    };
+    let progress = Progress::new();
+    let summary = up::run(options, &progress)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        progress.say(&format!("up in {:.1} s", summary.seconds));
+        println!("cargo xtask status          what runs, and where its logs are");
+        println!("cargo xtask kubectl ARGS    kubectl against it");
+        println!("cargo xtask down            take it down");
+    }
+    Ok(())
+}
+
+fn look_after(inside: Inside) -> Result<u8> {
+    match inside {
+        Inside::Selftest { down } => selftest::run(down, &Progress::new())?,
+        Inside::Link { node, down } => {
+            let link = if down { Link::Down } else { Link::Up };
+            Cluster::load()?.node_link(node, link)?;
+        }
+        Inside::Heal => Cluster::load()?.heal_all()?,
+        Inside::Enter { place, args } => {
+            let prefix = Cluster::load()?.enter(place);
+            let (program, rest) = prefix.split_first().unwrap_or((&prefix[0], &[]));
+            return Cmd::new(program).args(rest).args(args).interactive();
+        }
+        Inside::Leftovers => {
+            let left = crate::cluster::teardown::leftovers(&crate::env::Env::open()?)?;
+            for what in &left {
+                println!("{what}");
+            }
+            return Ok(u8::from(!left.is_empty()));
+        }
+    }
+    Ok(0)
+}

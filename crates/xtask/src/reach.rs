@@ -1,0 +1,88 @@
+//! The way from this machine to a Service: its own address where there is a route to it, a
+//! forwarded port elsewhere.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{cluster::state::Backend, up::Job};
+
+/// An address at which a Service answers while this is held.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    address: SocketAddr,
+    forward: Option<Child>,
+}
+
+impl Reach {
+    /// The way to a port of a Service.
+    pub(crate) fn service(job: &Job, namespace: &str, service: &str, port: u16) -> Result<Self> {
+        if !matches!(job.cluster()?.state().backend, Backend::Local { .. }) {
+            return forward(job, namespace, service, port);
+        }
+        let get = [
+            "-n",
+            namespace,
+            "get",
+            "service",
+            service,
+            "-o=jsonpath={.spec.clusterIP}",
+        ];
+        let host = job.kubectl()?.args(get).output()?;
+        let host = host
+            .trim()
+            .parse()
+            .with_context(|| format!("{service} has no address"))?;
+        Ok(Self {
+            address: SocketAddr::new(host, port),
+            forward: None,
+        })
+    }
+
+    /// Where to connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Reach {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.forward {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn forward(job: &Job, namespace: &str, service: &str, port: u16) -> Result<Reach> {
+    let what = [format!("service/{service}"), format!(":{port}")];
+    let argv = job
+        .kubectl()?
+        .args(["-n", namespace, "port-forward"])
+        .args(what)
+        .into_argv();
+    let (program, args) = argv.0.split_first().context("no command")?;
+    let mut child = Command::new(program)
+        .args(args)
+        .envs(argv.1)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    let out = child.stdout.take().context("no output")?;
+    // "Forwarding from 127.0.0.1:PORT -> ..."
+    BufReader::new(out).read_line(&mut line)?;
+    let forward = Some(child);
+    let address = line
+        .split(' ')
+        .nth(2)
+        .and_then(|address| address.parse().ok());
+    let address = address.with_context(|| format!("no port is forwarded to {service}"))?;
+    Ok(Reach { address, forward })
+}

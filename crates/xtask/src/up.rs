@@ -1,0 +1,242 @@
+//! `up`: from a fresh machine to a running cluster with what Iris needs in it, as an ordered list
+//! of steps that are each safe to repeat.
+//!
+//! Never changes a cluster that was here before beyond the namespace `iris`.
+
+pub(crate) mod application;
+pub(crate) mod artifacts;
+pub(crate) mod elsewhere;
+pub(crate) mod local;
+pub(crate) mod machine;
+
+use std::{fs::File, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use crate::{
+    cluster::{
+        Cluster, Local, NodeId,
+        plan::Plan,
+        state::{Backend, State},
+    },
+    cmd::Cmd,
+    env::Env,
+    images::{Image, deliver},
+    progress::Progress,
+    steps::{self, Context, Report, Step},
+    tools,
+};
+
+/// The step that `--skip-demo` leaves out.
+const DEMO: &str = "demo";
+
+/// What the caller of `up` wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// How many nodes a local cluster has.
+    pub(crate) nodes: u8,
+    /// How many members Iris's own etcd has.
+    pub(crate) etcd_members: u8,
+    /// An existing cluster's context and the registry that it gets its images from.
+    pub(crate) existing: Option<(String, String)>,
+    /// Whether to leave out the conversation that shows the result.
+    pub(crate) skip_demo: bool,
+}
+
+/// How `up` went.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// How long it took in all.
+    pub(crate) seconds: f64,
+    /// Each step, in the order in which they ended.
+    pub(crate) steps: Vec<Report>,
+    /// The configuration file for `kubectl` and others.
+    pub(crate) kubeconfig: PathBuf,
+    /// Where the logs are.
+    pub(crate) logs: PathBuf,
+}
+
+/// What a step of `up` works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) env: Env,
+    pub(crate) options: Options,
+}
+
+impl Context for Job {
+    fn for_step(&self, name: &str) -> Self {
+        Self {
+            env: self.env.with_log(&format!("up-{name}")),
+            options: self.options.clone(),
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.env.log().to_owned()
+    }
+}
+
+impl Job {
+    pub(crate) fn local(&self) -> Result<Local> {
+        let plan = Plan::new(self.options.nodes)?;
+        Ok(Local::new(self.env.clone(), plan, tools::dir(&self.env)?))
+    }
+
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        Cluster::open(self.env.clone())
+    }
+
+    pub(crate) fn kubectl(&self) -> Result<Cmd> {
+        Ok(self.cluster()?.kubectl_command())
+    }
+
+    /// Applies manifests to the cluster.
+    pub(crate) fn apply(&self, manifests: impl Into<Vec<u8>>) -> Result<()> {
+        self.kubectl()?
+            .args(["apply", "-f", "-"])
+            .stdin(manifests)
+            .run()
+    }
+
+    /// Brings images to wherever the cluster takes them from and writes their references down.
+    pub(crate) fn deliver(&self, images: &[&Image]) -> Result<()> {
+        self.deliver_to(images, None)
+    }
+
+    /// The same, but in a local cluster to one node only, where it is known that no other needs
+    /// them.
+    pub(crate) fn deliver_to(&self, images: &[&Image], only: Option<NodeId>) -> Result<()> {
+        match (self.cluster()?.state().backend.clone(), only) {
+            (Backend::Local { .. }, Some(node)) => deliver::import(&self.local()?, node, images)?,
+            (Backend::Local { .. }, None) => deliver::import_everywhere(&self.local()?, images)?,
+            (Backend::Kind, _) => elsewhere::load(&self.env, images)?,
+            (Backend::Context { registry, .. }, _) => {
+                for image in images {
+                    let reference = deliver::push(&self.env, image, &registry)?;
+                    State::add_image(&self.env, &image.name, &reference)?;
+                }
+                return Ok(());
+            }
+        }
+        images
+            .iter()
+            .try_for_each(|image| State::add_image(&self.env, &image.name, &image.reference))
+    }
+
+    /// Whether the cluster has images, and has them written down.
+    pub(crate) fn has(&self, images: &[&Image]) -> Result<bool> {
+        let cluster = self.cluster()?;
+        let tag = |reference: &str| reference.rsplit(':').next().map(str::to_owned);
+        let noted = images
+            .iter()
+            .all(|image| cluster.image(&image.name).and_then(tag) == tag(&image.reference));
+        if !noted || !matches!(cluster.state().backend, Backend::Local { .. }) {
+            return Ok(noted);
+        }
+        let local = self.local()?;
+        for node in local.plan.nodes() {
+            if !deliver::has(&local, node, images)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The reference of an image that was delivered.
+    pub(crate) fn reference(&self, name: &str) -> Result<String> {
+        let cluster = self.cluster()?;
+        Ok(cluster
+            .image(name)
+            .with_context(|| format!("no image {name}"))?
+            .to_owned())
+    }
+}
+
+/// Brings the cluster up, or what of it is not up.
+pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
+    let env = Env::open()?;
+    let _alone = lock(&env)?;
+    let backend = choose(&env, &options)?;
+    prepare(&env, &backend)?;
+    let mut list = match backend {
+        Backend::Local { .. } => local::steps(),
+        Backend::Kind => elsewhere::kind_steps(),
+        Backend::Context { .. } => elsewhere::context_steps(),
+    };
+    list.extend(application::steps());
+    list.retain(|step| !(options.skip_demo && step.name == DEMO));
+    let job = Job {
+        env: env.clone(),
+        options,
+    };
+    let steps = steps::run::<Job>(&list, &job, progress)?;
+    let cluster = Cluster::open(env)?;
+    Ok(Summary {
+        seconds: progress.elapsed().as_secs_f64(),
+        steps,
+        kubeconfig: cluster.kubeconfig(),
+        logs: cluster.logs(),
+    })
+}
+
+/// Keeps a second `up` or `down` out while this one runs.
+pub(crate) fn lock(env: &Env) -> Result<File> {
+    // Beside the state and not in it, since `down` removes that.
+    let file = env.state.with_extension("lock");
+    let handle = crate::cmd::append(&file).context("`up` and `down` work as root; try sudo -E")?;
+    match handle.try_lock() {
+        Ok(()) => Ok(handle),
+        Err(_) => bail!("another `cargo xtask up` or `down` is running"),
+    }
+}
+
+fn choose(env: &Env, options: &Options) -> Result<Backend> {
+    if let Some((context, registry)) = options.existing.clone() {
+        return Ok(Backend::Context { context, registry });
+    }
+    let docker = env
+        .cmd("docker")
+        .arg("info")
+        .timeout(std::time::Duration::from_secs(5));
+    if docker.succeeds() {
+        return Ok(Backend::Kind);
+    }
+    Ok(Backend::Local {
+        plan: Plan::new(options.nodes)?,
+    })
+}
+
+/// Writes down which cluster this is, or checks that it is the one that is up.
+fn prepare(env: &Env, backend: &Backend) -> Result<()> {
+    let tools = tools::dir(env)?;
+    match State::read(env)? {
+        Some(state) if state.backend != *backend => {
+            bail!("another cluster is up; take it down with `cargo xtask down` first")
+        }
+        Some(state) if state.tools == tools => Ok(()),
+        Some(state) => State { tools, ..state }.write(env),
+        None => {
+            let kubeconfig = match backend {
+                Backend::Local { .. } => env.state.join("pki/admin.kubeconfig"),
+                Backend::Kind => env.state.join("kind.kubeconfig"),
+                Backend::Context { .. } => elsewhere::user_kubeconfig()?,
+            };
+            let state = State {
+                backend: backend.clone(),
+                tools,
+                kubeconfig,
+                images: Default::default(),
+            };
+            state.write(env)
+        }
+    }
+}
+
+/// A step of `up`.
+pub(crate) type UpStep = Step<Job>;
+
+/// For a step that has nothing to look at and does its work each time, which is cheap.
+pub(crate) fn always(_: &Job) -> Result<bool> {
+    Ok(false)
+}

@@ -1,0 +1,151 @@
+//! The first steps: that the machine can do it at all, and the packages that it lacks.
+//!
+//! Never removes or upgrades a package.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Job, UpStep, always};
+use crate::env::Env;
+
+/// Programs that come from Debian packages, and the package of each.
+const PROGRAMS: [(&str, &str); 14] = [
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("conntrack", "conntrack"),
+    ("socat", "socat"),
+    ("ethtool", "ethtool"),
+    ("openssl", "openssl"),
+    ("buildah", "buildah"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("sysctl", "procps"),
+    ("cc", "gcc"),
+];
+
+/// Programs that people install themselves, in a version of their choice.
+const TOOLCHAIN: [(&str, &str); 3] = [
+    ("go", "install Go 1.25 or later"),
+    ("java", "install a JDK 17"),
+    ("mvn", "install Maven 3.8 or later"),
+];
+
+const MEMORY_MIN_KB: u64 = 6 << 20;
+
+/// The machine's steps for a cluster of its own.
+pub(super) fn steps() -> Vec<UpStep> {
+    vec![
+        UpStep {
+            name: "machine",
+            what: "checking what the machine has",
+            after: &[],
+            remedy: "see the message; docs of the local cluster list what is needed",
+            is_done: always,
+            run: check,
+        },
+        UpStep {
+            name: "packages",
+            what: "installing Debian packages",
+            after: &["machine"],
+            remedy: "run `apt-get update`, check the package sources and the network, try again",
+            is_done: |_| Ok(missing().is_empty()),
+            run: |job| install(&job.env),
+        },
+    ]
+}
+
+/// The machine's steps for a cluster that is elsewhere: only images are built here.
+pub(super) fn steps_elsewhere() -> Vec<UpStep> {
+    let check_tools = |_: &Job| {
+        let lacking: Vec<&str> = missing();
+        ensure!(
+            lacking.is_empty(),
+            "Debian packages that are missing: {}",
+            lacking.join(", ")
+        );
+        Ok(())
+    };
+    let mut steps = steps();
+    for step in &mut steps {
+        // Packages are installed by root only, and building images needs no root.
+        if step.name == "machine" {
+            step.run = |_| check_toolchain();
+        } else if !rustix::process::geteuid().is_root() {
+            step.run = check_tools;
+        }
+    }
+    steps
+}
+
+fn check_toolchain() -> Result<()> {
+    for (program, remedy) in TOOLCHAIN {
+        ensure!(find(program).is_some(), "{program} is not here: {remedy}");
+    }
+    Ok(())
+}
+
+fn check(_: &Job) -> Result<()> {
+    ensure!(
+        cfg!(target_os = "linux"),
+        "a local cluster needs Linux; use --context elsewhere"
+    );
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "a local cluster needs root; try sudo -E"
+    );
+    check_toolchain()?;
+    let grouped = Path::new("/sys/fs/cgroup/cgroup.procs").exists()
+        || Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists();
+    ensure!(grouped, "control groups are not mounted at /sys/fs/cgroup");
+    let memory = std::fs::read_to_string("/proc/meminfo").context("no /proc/meminfo")?;
+    let available = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+    if available.is_some_and(|kb: u64| kb < MEMORY_MIN_KB) {
+        bail!("less than {} GB of memory is free", MEMORY_MIN_KB >> 20);
+    }
+    Ok(())
+}
+
+/// The packages whose programs are not here.
+fn missing() -> Vec<&'static str> {
+    let lacking = PROGRAMS
+        .iter()
+        .filter(|(program, _)| find(program).is_none());
+    let mut packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
+    let plugins = ["/usr/lib/cni/ptp", "/opt/cni/bin/ptp"];
+    if !plugins.iter().any(|plugin| Path::new(plugin).exists()) {
+        packages.push("containernetworking-plugins");
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn install(env: &Env) -> Result<()> {
+    let apt = || env.cmd("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    apt().arg("update").run()?;
+    apt()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(missing())
+        .run()?;
+    let left = missing();
+    ensure!(
+        left.is_empty(),
+        "installed, but without the programs expected: {}",
+        left.join(", ")
+    );
+    Ok(())
+}
+
+fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
