@@ -1,1 +1,6 @@
-//! placeholder
+//! The data plane: owners, which serve shards, and edges, which serve clients.
+//!
+//! Shells around `iris-core`: they read inputs, call the core, perform its effects in order. They know
+//! nothing of Kubernetes.
+
+pub mod token;
