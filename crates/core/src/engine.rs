@@ -346,10 +346,20 @@ impl Engine {
         self.start_flushes(now, out);
         self.hand_out_flushes(out);
         self.materialized = self.materialized_below();
+        self.retry_peers(now, out);
         for served in self.shards.values_mut().filter(|served| served.evict_at <= now.mono) {
             served.evict_at = MonoUs(now.mono.0 + EVICTION_US);
             served.shard.evict(now);
         }
+    }
+
+    fn retry_peers(&mut self, now: Now, out: &mut Vec<Action>) {
+        let mut effects = Vec::new();
+        for (id, served) in &mut self.shards {
+            served.shard.retry_peers(now.mono, &mut effects);
+            self.work.extend(effects.drain(..).map(|effect| (*id, effect)));
+        }
+        self.perform(now, out);
     }
 
     /// Clients whose sends wait too long for their commit are told to send again: nothing hangs.

@@ -52,6 +52,8 @@ pub const COMMIT_PATIENCE_MS: u64 = 1_500;
 pub const OUTBOX_ITEMS_MAX: u64 = 4096;
 /// Items of one outbox that may be without confirmation from the destination at once.
 pub const OUTBOX_WINDOW: u64 = 1024;
+/// A destination that took nothing for so long is tried again.
+pub const OUTBOX_RETRY_MS: u64 = 1_000;
 /// Items of one source that wait at the destination for an account to be loaded.
 pub const INBOUND_WAITING_MAX: usize = 256;
 

@@ -117,9 +117,10 @@ impl<'a> State<'a> {
     }
 
     /// Moves shards from the most to the least loaded owner as long as that brings the two closer.
-    /// Every move lowers the sum of squared loads, so this ends; one move for each shard is enough.
+    /// Every move lowers the sum of squared loads for their capacities, so this ends; the bound is a
+    /// backstop.
     fn even_out(&mut self) {
-        for _ in 0..self.placement.len() {
+        for _ in 0..self.placement.len() * 4 + 4 {
             let Some(to) = self.least_loaded() else { return };
             let Some((shard, from)) = self.best_move_to(to) else { return };
             let weight = self.weight(shard);

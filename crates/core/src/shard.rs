@@ -134,18 +134,18 @@ impl Shard {
             Input::Parcel { link, from, seq, parcel } => {
                 self.receive(now, (link, from), seq, parcel, out);
             }
-            Input::PeerReady { to } => self.peer_ready(to, out),
-            Input::Confirmed { to, upto } => self.confirmed(to, upto, out),
-            Input::Expected { to, next } => self.peer_expects(to, next, out),
-            Input::Released { upto } => self.on_released(upto, out),
+            Input::PeerReady { to } => self.peer_ready(now.mono, to, out),
+            Input::Confirmed { to, upto } => self.confirmed(now.mono, to, upto, out),
+            Input::Expected { to, next } => self.peer_expects(now.mono, to, next, out),
+            Input::Released { upto } => self.on_released(now.mono, upto, out),
         }
-        self.settle(out);
+        self.settle(now.mono, out);
     }
 
     /// Answers that wait for no position leave at once, and accounts with news are pumped.
-    fn settle(&mut self, out: &mut Vec<Effect>) {
+    fn settle(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
         if self.is_settled() {
-            self.let_go(out);
+            self.let_go(now, out);
         }
         self.pump(out);
     }

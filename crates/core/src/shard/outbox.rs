@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::WallMs;
+use crate::clock::{MonoUs, WallMs};
 use crate::id::ShardId;
 use crate::limits;
 use crate::message::Parcel;
@@ -29,6 +29,8 @@ pub struct Peer {
     pub(super) released_below: OutboxSeq,
     /// Items below this number were pushed since the peer was last ready.
     pub(super) pushed_below: OutboxSeq,
+    /// When the destination last took something, or was last tried while nothing was under way.
+    pub(super) heard_at: MonoUs,
     /// Items up to here have a derived row, which goes when they are confirmed.
     pub(super) stored_upto: OutboxSeq,
     /// Items from it that wait for their account.
@@ -59,6 +61,7 @@ impl Default for Peer {
             queue: VecDeque::new(),
             released_below: OutboxSeq(1),
             pushed_below: OutboxSeq(1),
+            heard_at: MonoUs(0),
             stored_upto: OutboxSeq(0),
             inbound: Inbound::new(),
         }
@@ -80,6 +83,7 @@ impl Peer {
             in_next,
             released_below: out_next,
             pushed_below: out_confirmed.next(),
+            heard_at: MonoUs(0),
             stored_upto: queue.back().map_or(out_confirmed, |item| item.seq),
             queue,
             inbound: Inbound::new(),
@@ -118,12 +122,15 @@ impl Peer {
     }
 
     /// Released items that were not pushed, as far as the window goes.
-    fn take_pushable(&mut self) -> Vec<OutboxItem> {
+    fn take_pushable(&mut self, now: MonoUs) -> Vec<OutboxItem> {
         let window_end = OutboxSeq(self.out_confirmed.0 + limits::OUTBOX_WINDOW + 1);
         let end = self.released_below.min(window_end);
         let from = self.pushed_below;
         if from >= end {
             return Vec::new();
+        }
+        if from == self.out_confirmed.next() {
+            self.heard_at = now;
         }
         self.pushed_below = end;
         let wanted = |item: &&OutboxItem| item.seq >= from && item.seq < end;
@@ -133,39 +140,74 @@ impl Peer {
 
 impl Shard {
     /// A destination can be reached again: everything unconfirmed goes out from the first on.
-    pub(super) fn peer_ready(&mut self, to: ShardId, out: &mut Vec<Effect>) {
+    pub(super) fn peer_ready(&mut self, now: MonoUs, to: ShardId, out: &mut Vec<Effect>) {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.pushed_below = peer.out_confirmed.next();
         }
-        self.push_to(to, out);
+        self.push_to(now, to, out);
+    }
+
+    /// Tries again each destination that took nothing for a while: with the first item alone, as it
+    /// may be slow rather than deaf. Its confirmation lets the rest go.
+    pub fn retry_peers(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
+        for (to, peer) in &mut self.peers {
+            let silent = now.ms_since(peer.heard_at) >= limits::OUTBOX_RETRY_MS;
+            let Some(first) = peer.queue.front().filter(|i| i.seq < peer.released_below) else {
+                continue;
+            };
+            if silent {
+                peer.heard_at = now;
+                peer.pushed_below = first.seq.next();
+                out.push(Effect::Push { to: *to, items: vec![first.clone()] });
+            }
+        }
     }
 
     /// An item reached a released position.
-    pub(super) fn outbox_released(&mut self, to: ShardId, seq: OutboxSeq, out: &mut Vec<Effect>) {
+    pub(super) fn outbox_released(
+        &mut self,
+        now: MonoUs,
+        to: ShardId,
+        seq: OutboxSeq,
+        out: &mut Vec<Effect>,
+    ) {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.released_below = peer.released_below.max(seq.next());
         }
-        self.push_to(to, out);
+        self.push_to(now, to, out);
     }
 
-    pub(super) fn confirmed(&mut self, to: ShardId, upto: OutboxSeq, out: &mut Vec<Effect>) {
+    pub(super) fn confirmed(
+        &mut self,
+        now: MonoUs,
+        to: ShardId,
+        upto: OutboxSeq,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         // Nobody confirms what was not released: such a message is another cluster's or broken.
         if upto <= peer.out_confirmed || upto >= peer.released_below {
             return;
         }
         peer.confirm(upto);
+        peer.heard_at = now;
         if self.admitting {
             self.progress.confirmations.insert(to, upto);
         }
-        self.push_to(to, out);
+        self.push_to(now, to, out);
     }
 
-    pub(super) fn peer_expects(&mut self, to: ShardId, next: OutboxSeq, out: &mut Vec<Effect>) {
+    pub(super) fn peer_expects(
+        &mut self,
+        now: MonoUs,
+        to: ShardId,
+        next: OutboxSeq,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         if next > peer.out_confirmed && next < peer.pushed_below {
             peer.pushed_below = next;
-            self.push_to(to, out);
+            self.push_to(now, to, out);
         }
     }
 
@@ -200,9 +242,9 @@ impl Shard {
         self.peers.iter().filter(|(_, peer)| !peer.queue.is_empty()).map(|(id, _)| *id)
     }
 
-    fn push_to(&mut self, to: ShardId, out: &mut Vec<Effect>) {
+    fn push_to(&mut self, now: MonoUs, to: ShardId, out: &mut Vec<Effect>) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        let items = peer.take_pushable();
+        let items = peer.take_pushable(now);
         if !items.is_empty() {
             out.push(Effect::Push { to, items });
         }

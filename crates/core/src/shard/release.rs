@@ -1,5 +1,6 @@
 //! What becomes visible when a position is released.
 
+use crate::clock::MonoUs;
 use crate::code::Code;
 use crate::id::{AccountId, DeviceNo, ShardId};
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
@@ -28,16 +29,16 @@ pub(super) enum Awaiting {
 }
 
 impl Shard {
-    pub(super) fn on_released(&mut self, upto: ShardSeq, out: &mut Vec<Effect>) {
+    pub(super) fn on_released(&mut self, now: MonoUs, upto: ShardSeq, out: &mut Vec<Effect>) {
         assert!(upto >= self.released, "releases come in order");
         assert!(upto <= self.next_seq, "only what was decided is released");
         self.released = upto;
-        self.let_go(out);
+        self.let_go(now, out);
     }
 
     /// Performs what waits for released positions. Acks and confirmations are cumulative: one for each
     /// device and source, however many sends and items the release covers.
-    pub(super) fn let_go(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn let_go(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
         let mut acks: Vec<(AccountId, DeviceNo)> = Vec::new();
         let mut confirms: Vec<(Option<LinkNo>, ShardId, OutboxSeq)> = Vec::new();
         while self.awaiting.front().is_some_and(|(at, _)| *at < self.released) {
@@ -49,7 +50,7 @@ impl Shard {
                 }
                 Awaiting::AckAgain { account, device } => acks.push((account, device)),
                 Awaiting::InboxGrew { account, upto } => self.inbox_released(account, upto),
-                Awaiting::OutboxGrew { to, seq } => self.outbox_released(to, seq, out),
+                Awaiting::OutboxGrew { to, seq } => self.outbox_released(now, to, seq, out),
                 Awaiting::Confirm { link, from, upto } => {
                     confirms.retain(|(l, f, _)| (*l, *f) != (link, from));
                     confirms.push((link, from, upto));

@@ -381,17 +381,6 @@ impl World {
         }
     }
 
-    /// What a router does now and then: every outbox is tried again.
-    fn push_again(&mut self) {
-        for from in self.count.shards() {
-            let waiting: Vec<_> =
-                self.engine.shard(from).into_iter().flat_map(Shard::waiting_peers).collect();
-            for to in waiting {
-                self.feed(from, Input::PeerReady { to });
-            }
-        }
-    }
-
     fn write(&mut self, index: usize) {
         if let Some(formed) = self.writes.remove(index) {
             self.written += 1;
@@ -460,7 +449,6 @@ impl World {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.wall.0 += ms;
         self.now.mono.0 += ms * 1000;
-        self.push_again();
     }
 
     /// What is under way to the owner arrives, and every block that is due is written.
