@@ -7,7 +7,7 @@
     reason = "this is where the tool answers"
 )]
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     cluster::{Cluster, Link, NodeId, Place},
     cmd::Cmd,
+    cql::Session,
     down,
     progress::Progress,
     selftest, status, up,
@@ -49,6 +50,14 @@ enum Command {
     Helm(Rest),
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
+    /// Build the image of one of Iris's programs and bring it into the cluster
+    Image {
+        /// operator, controlplane, dataplane or cli
+        target: String,
+        /// Take this executable instead of what cargo compiles
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+    },
     /// Look after a local cluster by hand, as tests do
     #[command(subcommand, hide = true)]
     Cluster(Inside),
@@ -109,6 +118,15 @@ enum Inside {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         args: Vec<OsString>,
     },
+    /// Run one CQL statement; the password comes on standard input
+    Cql {
+        /// Where Cassandra is
+        address: SocketAddr,
+        /// The role
+        user: String,
+        /// The statement
+        statement: String,
+    },
     /// Say what of a cluster is on this machine; fails if anything is
     Leftovers,
 }
@@ -141,6 +159,7 @@ fn run(command: Command) -> Result<u8> {
                 .interactive();
         }
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
+        Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),
         Command::Cluster(inside) => return look_after(inside),
     }
     Ok(0)
@@ -176,8 +195,22 @@ fn look_after(inside: Inside) -> Result<u8> {
         Inside::Heal => Cluster::load()?.heal_all()?,
         Inside::Enter { place, args } => {
             let prefix = Cluster::load()?.enter(place);
-            let (program, rest) = prefix.split_first().unwrap_or((&prefix[0], &[]));
-            return Cmd::new(program).args(rest).args(args).interactive();
+            return Cmd::new("env").args(prefix).args(args).interactive();
+        }
+        Inside::Cql {
+            address,
+            user,
+            statement,
+        } => {
+            let password = std::io::read_to_string(std::io::stdin())?;
+            let mut session = Session::open(address, &user, password.trim_end())?;
+            for row in session.query(&statement)? {
+                let columns = row.iter().map(|value| value.as_deref().unwrap_or_default());
+                let columns: Vec<_> = columns
+                    .map(|value| value.escape_ascii().to_string())
+                    .collect();
+                println!("{}", columns.join(" "));
+            }
         }
         Inside::Leftovers => {
             let left = crate::cluster::teardown::leftovers(&crate::env::Env::open()?)?;

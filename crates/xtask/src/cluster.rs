@@ -164,6 +164,47 @@ impl Cluster {
         }
     }
 
+    /// One value of a Secret.
+    pub fn secret(&self, namespace: &str, name: &str, key: &str) -> Result<String> {
+        let template = format!("-o=go-template={{{{index .data \"{key}\" | base64decode}}}}");
+        let get = ["-n", namespace, "get", "secret", name, &template];
+        self.kubectl_command().args(get).quiet().output()
+    }
+
+    /// The cluster IP of a Service, which this machine and the client's namespace can reach.
+    pub fn service_ip(&self, namespace: &str, service: &str) -> Result<Ipv4Addr> {
+        let get = [
+            "-n",
+            namespace,
+            "get",
+            "service",
+            service,
+            "-o=jsonpath={.spec.clusterIP}",
+        ];
+        let address = self.kubectl(get)?;
+        address
+            .trim()
+            .parse()
+            .with_context(|| format!("{namespace}/{service} has no address"))
+    }
+
+    /// The address of a pod, which this machine and the client's namespace can reach.
+    pub fn pod_ip(&self, namespace: &str, pod: &str) -> Result<Ipv4Addr> {
+        let get = [
+            "-n",
+            namespace,
+            "get",
+            "pod",
+            pod,
+            "-o=jsonpath={.status.podIP}",
+        ];
+        let address = self.kubectl(get)?;
+        address
+            .trim()
+            .parse()
+            .with_context(|| format!("{namespace}/{pod} has no address"))
+    }
+
     /// The nodes of the local cluster.
     pub fn nodes(&self) -> Result<Vec<NodeId>> {
         Ok(self.local()?.plan.nodes().collect())

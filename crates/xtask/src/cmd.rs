@@ -10,7 +10,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -176,6 +176,7 @@ impl Cmd {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.note(format!("$ {}\n", self.line()).as_bytes());
+        let before = Instant::now();
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start {}", self.line()))?;
@@ -196,6 +197,14 @@ impl Cmd {
         }
         self.note(&output.stdout);
         self.note(&output.stderr);
+        self.note(
+            format!(
+                "# {:.2} s, {}\n",
+                before.elapsed().as_secs_f64(),
+                output.status
+            )
+            .as_bytes(),
+        );
         Ok(output)
     }
 

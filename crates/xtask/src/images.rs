@@ -6,6 +6,7 @@
 
 pub(crate) mod deliver;
 pub(crate) mod dev;
+pub(crate) mod iris;
 pub(crate) mod rootfs;
 
 use std::{

@@ -24,19 +24,7 @@ impl Reach {
         if !matches!(job.cluster()?.state().backend, Backend::Local { .. }) {
             return forward(job, namespace, service, port);
         }
-        let get = [
-            "-n",
-            namespace,
-            "get",
-            "service",
-            service,
-            "-o=jsonpath={.spec.clusterIP}",
-        ];
-        let host = job.kubectl()?.args(get).output()?;
-        let host = host
-            .trim()
-            .parse()
-            .with_context(|| format!("{service} has no address"))?;
+        let host = job.cluster()?.service_ip(namespace, service)?.into();
         Ok(Self {
             address: SocketAddr::new(host, port),
             forward: None,

@@ -6,6 +6,7 @@
 pub(crate) mod application;
 pub(crate) mod artifacts;
 pub(crate) mod elsewhere;
+pub(crate) mod iris;
 pub(crate) mod local;
 pub(crate) mod machine;
 
@@ -164,6 +165,7 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
         Backend::Kind => elsewhere::kind_steps(),
         Backend::Context { .. } => elsewhere::context_steps(),
     };
+    list.extend(iris::steps());
     list.extend(application::steps());
     list.retain(|step| !(options.skip_demo && step.name == DEMO));
     let job = Job {
@@ -178,6 +180,22 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
         kubeconfig: cluster.kubeconfig(),
         logs: cluster.logs(),
     })
+}
+
+/// Makes the image of one of Iris's programs and brings it into the running cluster.
+pub(crate) fn image(target: &str, executable: Option<PathBuf>) -> Result<String> {
+    let env = Env::open()?.with_log("image");
+    let nodes = match Cluster::open(env.clone())?.state().backend {
+        Backend::Local { plan } => u8::try_from(plan.nodes().count())?,
+        Backend::Kind | Backend::Context { .. } => 1,
+    };
+    let options = Options {
+        nodes,
+        etcd_members: 1,
+        existing: None,
+        skip_demo: true,
+    };
+    iris::deliver_one(&Job { env, options }, target, executable)
 }
 
 /// Keeps a second `up` or `down` out while this one runs.

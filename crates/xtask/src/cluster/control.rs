@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::{
     Local, kubeconfig,
-    plan::{API_SERVICE, MACHINE, PODS_CIDR, Place, SERVICES_CIDR},
+    plan::{API_SERVICE, MACHINE, NodeId, PODS_CIDR, Place, SERVICES_CIDR},
     process::Spec,
 };
 use crate::{
@@ -92,7 +92,17 @@ pub(crate) fn start(local: &Local) -> Result<()> {
     for spec in [controller_manager(local), scheduler(local)] {
         local.processes.ensure(&spec)?;
     }
+    Ok(())
+}
+
+/// Starts the gateway's kube-proxy.
+pub(crate) fn start_gateway(local: &Local) -> Result<()> {
     local.processes.ensure(&gateway_proxy(local)?)
+}
+
+/// Whether the gateway's kube-proxy runs as it should.
+pub(crate) fn gateway_runs(local: &Local) -> Result<bool> {
+    Ok(local.processes.runs_as(&gateway_proxy(local)?))
 }
 
 /// Waits until the API server says that it is ready.
@@ -113,18 +123,15 @@ pub(crate) fn await_api(local: &Local, limit: Duration) -> Result<()> {
 }
 
 /// Whether every process of the control plane runs as it should.
-pub(crate) fn runs(local: &Local) -> Result<bool> {
+pub(crate) fn runs(local: &Local) -> bool {
     let specs = [
         etcd(local),
         api_server(local),
         controller_manager(local),
         scheduler(local),
-        gateway_proxy(local)?,
     ];
-    Ok(specs.iter().all(|spec| local.processes.runs_as(spec))
-        && local
-            .kubectl(["get", "--raw=/readyz", "--request-timeout=5s"])
-            .succeeds())
+    let ready = ["get", "--raw=/readyz", "--request-timeout=5s"];
+    specs.iter().all(|spec| local.processes.runs_as(spec)) && local.kubectl(ready).succeeds()
 }
 
 fn spec(local: &Local, program: &str, place: Place, args: Vec<String>) -> Spec {
@@ -240,16 +247,18 @@ fn scheduler(local: &Local) -> Spec {
     spec(local, "kube-scheduler", Place::Control, args)
 }
 
+/// The gateway is no node, but a kube-proxy waits half a minute for the node of its name before
+/// it does anything; under the name of the first node it gets the same rules at once.
 fn gateway_proxy(local: &Local) -> Result<Spec> {
-    proxy(local, Place::Gateway, GATEWAY_PROXY)
+    proxy(local, Place::Gateway, GATEWAY_PROXY, NodeId::new(1)?)
 }
 
-/// A kube-proxy in a place's namespace.
-pub(crate) fn proxy(local: &Local, place: Place, name: &str) -> Result<Spec> {
+/// A kube-proxy in a place's namespace, under the name of a node.
+pub(crate) fn proxy(local: &Local, place: Place, name: &str, node: NodeId) -> Result<Spec> {
     let config = render(
         include_str!("../../../../dev/node/kube-proxy.yaml"),
         &[
-            ("NAME", &place.to_string()),
+            ("NAME", &node.to_string()),
             ("ADDRESS", &place.address().to_string()),
             (
                 "KUBECONFIG",

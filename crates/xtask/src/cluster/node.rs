@@ -133,7 +133,12 @@ fn kubelet(local: &Local, node: NodeId) -> Result<Spec> {
 }
 
 fn kube_proxy(local: &Local, node: NodeId) -> Result<Spec> {
-    control::proxy(local, Place::Node(node), &format!("{node}-kube-proxy"))
+    control::proxy(
+        local,
+        Place::Node(node),
+        &format!("{node}-kube-proxy"),
+        node,
+    )
 }
 
 fn daemon(

@@ -23,6 +23,10 @@ pub const SERVICES_CIDR: &str = "198.19.0.0/16";
 pub const API_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 /// The cluster IP of the cluster's DNS.
 pub const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 10);
+/// The cluster IP of Iris's etcd, fixed so that its certificate can name it.
+pub const ETCD_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 23);
+/// The cluster IP of Cassandra.
+pub const CASSANDRA_SERVICE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 90);
 /// The machine's own address on the fabric.
 pub const MACHINE: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 254);
 /// The machine's own device on the fabric.

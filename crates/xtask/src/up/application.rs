@@ -7,7 +7,7 @@ mod cassandra;
 mod etcd;
 mod namespace;
 
-use std::{collections::BTreeMap, fs, io::Read as _, path::PathBuf};
+use std::{collections::BTreeMap, fs, io::Read as _, net::Ipv4Addr, path::PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -49,6 +49,15 @@ fn volume(job: &Job, claim: &str, number: u8, first: u8) -> Result<String> {
     )
 }
 
+/// The line of a Service's specification that says its cluster IP: a fixed one in the local
+/// cluster, so that the machine can know it; elsewhere the cluster's choice.
+fn address_line(job: &Job, fixed: Ipv4Addr) -> Result<String> {
+    Ok(match job.cluster()?.state().backend {
+        Backend::Local { .. } => format!("clusterIP: {fixed}"),
+        Backend::Kind | Backend::Context { .. } => "type: ClusterIP".to_owned(),
+    })
+}
+
 fn volume_dir(job: &Job, claim: &str) -> PathBuf {
     job.env.state.join("volumes").join(claim)
 }
@@ -73,13 +82,6 @@ fn make_secret(job: &Job, name: &str, values: &BTreeMap<&str, String>) -> Result
         .args(["create", "-f", "-"])
         .stdin(secret.to_string())
         .run()
-}
-
-/// One value of a Secret.
-fn read_secret(job: &Job, name: &str, key: &str) -> Result<String> {
-    let template = format!("-o=go-template={{{{index .data \"{key}\" | base64decode}}}}");
-    let get = ["-n", NAMESPACE, "get", "secret", name, &template];
-    job.kubectl()?.args(get).quiet().output()
 }
 
 /// A password that nobody has to type.

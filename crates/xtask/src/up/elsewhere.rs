@@ -61,6 +61,8 @@ fn as_given() -> Vec<UpStep> {
         run: |_| Ok(()),
     };
     vec![
+        given("containerd", &["control-plane"]),
+        given("pause-image", &["control-plane"]),
         given("kubelets", &["control-plane"]),
         given("storage", &["control-plane"]),
         UpStep {

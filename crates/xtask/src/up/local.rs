@@ -53,7 +53,7 @@ fn control_plane() -> Vec<UpStep> {
             what: "starting etcd, the API server, the controllers and the scheduler",
             after: &["programs", "certificates"],
             remedy: "read logs/kube-apiserver.log beside this log; `cargo xtask down` starts afresh",
-            is_done: |job| control::runs(&job.local()?),
+            is_done: |job| Ok(control::runs(&job.local()?)),
             run: |job| control::start(&job.local()?),
         },
     ]
@@ -85,16 +85,19 @@ fn nodes() -> Vec<UpStep> {
         },
         UpStep {
             name: "kubelets",
-            what: "starting each node's kubelet and kube-proxy",
+            what: "starting each node's kubelet and kube-proxy, and the gateway's",
             after: &["control-plane", "pause-image"],
             remedy: "read logs/n1-kubelet.log beside this log; `cargo xtask down` starts afresh",
-            is_done: |job| on_nodes(job, node::kubelet_runs),
+            is_done: |job| {
+                Ok(control::gateway_runs(&job.local()?)? && on_nodes(job, node::kubelet_runs)?)
+            },
             run: |job| {
                 let local = job.local()?;
                 local
                     .plan
                     .nodes()
-                    .try_for_each(|id| node::start_kubelet(&local, id))
+                    .try_for_each(|id| node::start_kubelet(&local, id))?;
+                control::start_gateway(&local)
             },
         },
         UpStep {

@@ -9,10 +9,15 @@ use anyhow::{Context, Result};
 
 use super::{
     super::{Job, UpStep, always},
-    NAMESPACE, await_rollout, exists, make_secret, new_password, read_secret, volume,
+    NAMESPACE, address_line, await_rollout, exists, make_secret, new_password, volume,
 };
 use crate::{
-    cluster::NodeId, cql::Session, images::dev, reach::Reach, steps::wait_until, template::render,
+    cluster::{NodeId, plan::CASSANDRA_SERVICE},
+    cql::Session,
+    images::dev,
+    reach::Reach,
+    steps::wait_until,
+    template::render,
 };
 
 const MANIFEST: &str = include_str!("../../../../../dev/cassandra/manifest.yaml");
@@ -35,9 +40,26 @@ pub(super) fn steps() -> Vec<UpStep> {
             run: secrets,
         },
         UpStep {
+            name: "cassandra-image",
+            what: "importing Cassandra",
+            after: &["images", "containerd"],
+            remedy: "check that the disk is not full",
+            is_done: always,
+            run: |job| {
+                let image = dev::image(&job.env, "cassandra")?;
+                // Its volume ties it to one node, so the largest image need not go to the others.
+                job.deliver_to(&[&image], Some(NodeId::new(1)?))
+            },
+        },
+        UpStep {
             name: "cassandra",
             what: "starting Cassandra",
-            after: &["cassandra-secrets", "images", "kubelets", "storage"],
+            after: &[
+                "cassandra-secrets",
+                "cassandra-image",
+                "kubelets",
+                "storage",
+            ],
             remedy: "cargo xtask kubectl -n iris logs cassandra-0",
             is_done: always,
             run: start,
@@ -64,10 +86,13 @@ fn secrets(job: &Job) -> Result<()> {
 }
 
 fn start(job: &Job) -> Result<()> {
-    let image = dev::image(&job.env, "cassandra")?;
-    // Its volume ties it to one node, so the largest image need not go to the others.
-    job.deliver_to(&[&image], Some(NodeId::new(1)?))?;
-    let mut manifest = render(MANIFEST, &[("IMAGE", &job.reference("cassandra")?)])?;
+    let mut manifest = render(
+        MANIFEST,
+        &[
+            ("IMAGE", &job.reference("cassandra")?),
+            ("ADDRESS", &address_line(job, CASSANDRA_SERVICE)?),
+        ],
+    )?;
     // The first node.
     manifest += &volume(job, "data-cassandra-0", 0, 0)?;
     job.apply(manifest)
@@ -75,7 +100,7 @@ fn start(job: &Job) -> Result<()> {
 
 fn ready(job: &Job) -> Result<()> {
     await_rollout(job, "statefulset/cassandra", 180)?;
-    let password = read_secret(job, ROLE.1, "password")?;
+    let password = job.cluster()?.secret(NAMESPACE, ROLE.1, "password")?;
     let reach = Reach::service(job, NAMESPACE, "cassandra", 9042)?;
     if Session::open(reach.address(), ROLE.0, &password).is_ok() {
         return Ok(());
@@ -87,13 +112,13 @@ fn ready(job: &Job) -> Result<()> {
         Duration::from_secs(60),
         Duration::from_millis(250),
         || {
-            let admin = read_secret(job, ADMIN.1, "password")?;
+            let admin = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
             let login = Session::open(reach.address(), ADMIN.0, &admin);
             born = Some(login.or_else(|_| Session::open(reach.address(), BORN, BORN))?);
             Ok(true)
         },
     )?;
-    let admin_password = read_secret(job, ADMIN.1, "password")?;
+    let admin_password = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
     make_roles(&mut born.context("no session")?, &password, &admin_password)?;
     let mut admin = Session::open(reach.address(), ADMIN.0, &admin_password)?;
     admin.query(&format!(

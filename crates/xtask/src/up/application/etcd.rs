@@ -7,10 +7,11 @@ use anyhow::Result;
 
 use super::{
     super::{Job, UpStep, always},
-    await_rollout, exists, make_secret, volume,
+    address_line, await_rollout, exists, make_secret, volume,
 };
 use crate::{
     cache::remove_dir,
+    cluster::plan::ETCD_SERVICE,
     images::dev,
     pki::{Authority, Pair, Subject},
     template::render,
@@ -58,7 +59,11 @@ fn certificates(job: &Job) -> Result<()> {
     let dir = job.env.state.join("etcd-pki");
     remove_dir(&dir)?;
     let authority = Authority::open(&job.env, dir.clone(), "iris-etcd")?;
-    let mut alternatives = vec!["IP:127.0.0.1".to_owned(), format!("DNS:*.{PEERS}")];
+    let mut alternatives = vec![
+        "IP:127.0.0.1".to_owned(),
+        format!("IP:{ETCD_SERVICE}"),
+        format!("DNS:*.{PEERS}"),
+    ];
     for name in [
         "localhost",
         "etcd",
@@ -109,6 +114,7 @@ fn start(job: &Job) -> Result<()> {
         MANIFEST,
         &[
             ("IMAGE", &job.reference("etcd")?),
+            ("ADDRESS", &address_line(job, ETCD_SERVICE)?),
             ("MEMBERS", &members.to_string()),
             ("INITIAL_CLUSTER", &urls.join(",")),
         ],
