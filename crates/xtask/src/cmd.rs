@@ -18,6 +18,10 @@ use anyhow::{Context, Result, bail};
 /// How many of a failed command's last lines are repeated in its error.
 const TAIL_LINES_MAX: usize = 12;
 
+/// A command that waits or compiles for minutes must not outlive whoever asked for it, even one
+/// that was killed. Daemons are children of such commands, which the order does not reach.
+const ENDS_WITH_US: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+
 /// One command to run.
 #[derive(Debug)]
 pub(crate) struct Cmd {
@@ -126,7 +130,7 @@ impl Cmd {
 
     /// Runs the command on this process's own terminal and gives its exit code.
     pub(crate) fn interactive(self) -> Result<u8> {
-        let mut command = self.command()?;
+        let mut command = self.command(&[])?;
         let status = command
             .status()
             .with_context(|| format!("cannot run {}", self.line()))?;
@@ -152,8 +156,12 @@ impl Cmd {
         line
     }
 
-    fn command(&self) -> Result<Command> {
-        let (program, args) = self.argv.split_first().context("an empty command")?;
+    fn command(&self, prefix: &[&str]) -> Result<Command> {
+        let prefix = prefix.iter().map(OsStr::new);
+        let argv: Vec<&OsStr> = prefix
+            .chain(self.argv.iter().map(OsString::as_os_str))
+            .collect();
+        let (program, args) = argv.split_first().context("an empty command")?;
         let mut command = Command::new(program);
         command
             .args(args)
@@ -165,7 +173,7 @@ impl Cmd {
     }
 
     fn finish(&self) -> Result<Output> {
-        let mut command = self.command()?;
+        let mut command = self.command(&ENDS_WITH_US)?;
         let stdin = if self.stdin.is_some() {
             Stdio::piped()
         } else {

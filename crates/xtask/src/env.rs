@@ -1,5 +1,7 @@
 //! Where things are: the repository, the cache, the state of the running cluster, and the log of
 //! the step at hand.
+//!
+//! Never makes any of these places.
 
 use std::{
     env,

@@ -176,6 +176,14 @@ pub(crate) fn buildah(env: &Env) -> Result<Cmd> {
         .args(["--storage-driver", "vfs"]))
 }
 
+/// Keeps `buildah` from making the machine's own directory of networks, which no build uses.
+fn no_networks(env: &Env) -> String {
+    format!(
+        "--cni-config-dir={}",
+        env.cache.root().join("buildah/net.d").display()
+    )
+}
+
 fn copy(env: &Env, from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {parent:?}"))?;

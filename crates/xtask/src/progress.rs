@@ -1,5 +1,7 @@
 //! What a person sees while steps run: a spinner per step on a terminal, plain lines elsewhere,
-//! all on standard error, so that standard output carries only the answer.
+//! all on standard error.
+//!
+//! Never writes to standard output, which carries only the answer.
 #![allow(
     clippy::print_stderr,
     reason = "this module is where the tool talks to people"

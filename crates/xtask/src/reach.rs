@@ -1,5 +1,7 @@
 //! The way from this machine to a Service: its own address where there is a route to it, a
 //! forwarded port elsewhere.
+//!
+//! Never leaves a forwarded port open longer than it is held.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -1,4 +1,6 @@
 //! `status`: the nodes, the pods, what each place uses of the machine, and where the logs are.
+//!
+//! Never changes anything.
 
 use std::{
     fmt::Write as _,

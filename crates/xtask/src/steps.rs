@@ -153,7 +153,7 @@ fn take_ready<'s, C>(waiting: &mut Vec<&'s Step<C>>, done: &[Report]) -> Option<
     let is_done = |name: &&str| done.iter().any(|report| report.step == *name);
     let index = waiting
         .iter()
-        .position(|step| step.after.iter().all(|name| is_done(name)))?;
+        .position(|step| step.after.iter().all(is_done))?;
     Some(waiting.remove(index))
 }
 

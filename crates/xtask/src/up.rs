@@ -160,13 +160,7 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
     let _alone = lock(&env)?;
     let backend = choose(&env, &options)?;
     prepare(&env, &backend)?;
-    let mut list = match backend {
-        Backend::Local { .. } => local::steps(),
-        Backend::Kind => elsewhere::kind_steps(),
-        Backend::Context { .. } => elsewhere::context_steps(),
-    };
-    list.extend(iris::steps());
-    list.extend(application::steps());
+    let mut list = all_steps(&backend);
     list.retain(|step| !(options.skip_demo && step.name == DEMO));
     let job = Job {
         env: env.clone(),
@@ -180,6 +174,18 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
         kubeconfig: cluster.kubeconfig(),
         logs: cluster.logs(),
     })
+}
+
+/// The steps to a kind of cluster with Iris's needs in it, in order.
+fn all_steps(backend: &Backend) -> Vec<UpStep> {
+    let mut list = match backend {
+        Backend::Local { .. } => local::steps(),
+        Backend::Kind => elsewhere::kind_steps(),
+        Backend::Context { .. } => elsewhere::context_steps(),
+    };
+    list.extend(iris::steps());
+    list.extend(application::steps());
+    list
 }
 
 /// Makes the image of one of Iris's programs and brings it into the running cluster.
@@ -257,4 +263,27 @@ pub(crate) type UpStep = Step<Job>;
 /// For a step that has nothing to look at and does its work each time, which is cheap.
 pub(crate) fn always(_: &Job) -> Result<bool> {
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backend, Plan, all_steps};
+    use crate::steps::check;
+
+    #[test]
+    fn every_kind_of_cluster_has_a_list_that_can_run() {
+        let existing = Backend::Context {
+            context: "c".to_owned(),
+            registry: "r".to_owned(),
+        };
+        for backend in [
+            Backend::Local {
+                plan: Plan::new(3).unwrap(),
+            },
+            Backend::Kind,
+            existing,
+        ] {
+            check(&all_steps(&backend)).unwrap();
+        }
+    }
 }

@@ -75,7 +75,7 @@ impl Cgroup {
     /// All processes in the group and below it.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();
-        for hierarchy in hierarchies() {
+        for hierarchy in all_hierarchies() {
             walk(&hierarchy.join(&self.0), &mut |dir| {
                 pids.extend(members(dir))
             });
@@ -88,7 +88,7 @@ impl Cgroup {
     /// The group and all groups below it, in any hierarchy.
     pub(crate) fn subgroups(&self) -> Vec<Self> {
         let mut names = Vec::new();
-        for hierarchy in hierarchies() {
+        for hierarchy in all_hierarchies() {
             walk(&hierarchy.join(&self.0), &mut |dir| {
                 let name = dir
                     .strip_prefix(&hierarchy)
@@ -105,7 +105,7 @@ impl Cgroup {
 
     /// Removes the group and all below it; only one without processes can be removed.
     pub(crate) fn remove(&self) -> Result<()> {
-        for hierarchy in hierarchies() {
+        for hierarchy in all_hierarchies() {
             let mut dirs = Vec::new();
             walk(&hierarchy.join(&self.0), &mut |dir| {
                 dirs.push(dir.to_owned())
@@ -119,7 +119,9 @@ impl Cgroup {
 
     /// Whether the group is in any hierarchy.
     pub(crate) fn exists(&self) -> bool {
-        hierarchies().iter().any(|dir| dir.join(&self.0).exists())
+        all_hierarchies()
+            .iter()
+            .any(|dir| dir.join(&self.0).exists())
     }
 
     /// Processor time used so far by the group and all below it, in nanoseconds.
@@ -140,6 +142,14 @@ impl Cgroup {
                 .unwrap_or(0)
                 .saturating_mul(1000)
         })
+    }
+
+    /// Thaws the group and all below it, where they have a freezer and are frozen.
+    pub(crate) fn thaw_all(&self) {
+        for group in self.subgroups() {
+            // Not every group has one.
+            let _ = group.set_frozen(false);
+        }
     }
 
     /// Writes the freezer's state, which stops or continues every process of the group at once.
@@ -179,6 +189,14 @@ fn hierarchies() -> Vec<PathBuf> {
         .filter(|dir| !dir.ends_with("unified"))
         .collect();
     dirs.sort();
+    dirs
+}
+
+/// Those, and the one without controllers that a machine with both versions has: a kubelet makes
+/// its group there too, though nothing needs it.
+fn all_hierarchies() -> Vec<PathBuf> {
+    let mut dirs = hierarchies();
+    dirs.extend(Some(Path::new(ROOT).join("unified")).filter(|dir| dir.is_dir()));
     dirs
 }
 

@@ -8,8 +8,11 @@ use std::{fmt, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    Cluster, Signal, control, netns,
+    Cluster, Signal,
+    cgroup::Cgroup,
+    control, netns,
     plan::{FABRIC_NETNS, NodeId, Place},
+    process::signal_if,
 };
 use crate::cmd::Cmd;
 
@@ -161,8 +164,8 @@ impl Cluster {
             .run()
     }
 
-    /// Ends every fault of links, packets and stopped daemons. Frozen or stopped containers are
-    /// their test's own to continue; killed daemons are started again.
+    /// Ends every fault: cables, packets, bandwidth, frozen and stopped containers, stopped
+    /// daemons; killed daemons are started again.
     pub fn heal_all(&self) -> Result<()> {
         let local = self.local()?;
         for place in local.plan.places() {
@@ -174,6 +177,7 @@ impl Cluster {
         }
         for node in local.plan.nodes() {
             self.node_link(node, Link::Up)?;
+            continue_pods(Place::Node(node))?;
         }
         for name in local.processes.names() {
             if local.processes.pid(&name).is_some() {
@@ -261,6 +265,19 @@ impl Cluster {
                 .succeeds();
         }
     }
+}
+
+/// Thaws all pods of a node and lets their processes go on. To one that is not stopped the signal
+/// is nothing.
+fn continue_pods(place: Place) -> Result<()> {
+    let pods = Cgroup::pods(place);
+    pods.thaw_all();
+    for pid in pods.processes() {
+        signal_if(pid, Signal::Continue.raw(), || {
+            pods.processes().contains(&pid)
+        })?;
+    }
+    Ok(())
 }
 
 /// Tables, our chain in each, and the built-in chains that lead to it. Silent drops stand before

@@ -1,4 +1,6 @@
 //! The configuration files with which the cluster's own programs and people reach the API server.
+//!
+//! Never writes into a configuration of the user's own.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 

@@ -75,7 +75,7 @@ fn end_processes(env: &Env) -> Result<()> {
         let mut alive = 0;
         for group in Cgroup::all().filter(Cgroup::exists) {
             // A frozen process dies only when it is thawed.
-            thaw(&group);
+            group.thaw_all();
             for pid in group.processes() {
                 alive += 1;
                 let still = || group.processes().contains(&pid) && start_time(pid).is_some();
@@ -89,13 +89,6 @@ fn end_processes(env: &Env) -> Result<()> {
             bail!("{alive} processes do not end");
         }
         std::thread::sleep(Duration::from_millis(30));
-    }
-}
-
-fn thaw(group: &Cgroup) {
-    for below in group.subgroups() {
-        // Not every group has a freezer.
-        let _ = below.set_frozen(false);
     }
 }
 

@@ -1,5 +1,7 @@
 //! That Cassandra and etcd answer whom they should, refuse others, and lose nothing that they
 //! answered when they are killed.
+//!
+//! Never touches a keyspace or a key of Iris.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 

@@ -1,4 +1,6 @@
 //! That each fault does what it says, and that healing ends it.
+//!
+//! Never asserts that nothing happened without having seen before that it would have.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! What every Kubernetes cluster does.
+//!
+//! Never needs Iris.
 
 use anyhow::{Result, ensure};
 

@@ -1,6 +1,6 @@
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -28,7 +28,8 @@ impl Context for Notes {
 }
 
 fn note(notes: &Notes) -> Result<()> {
-    notes.seen.lock().unwrap().push(notes.name.clone());
+    let mut seen = notes.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.push(notes.name.clone());
     Ok(())
 }
 

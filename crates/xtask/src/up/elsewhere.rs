@@ -3,12 +3,12 @@
 //!
 //! Never takes down, and never reconfigures, a cluster that it did not make.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::{Job, UpStep, always, artifacts, machine};
-use crate::{env::Env, images::Image};
+use crate::{cache::Key, cmd::Cmd, env::Env, images::Image};
 
 /// Pinned, and built from its sources as everything else is.
 const KIND: &str = "sigs.k8s.io/kind@v0.30.0";
@@ -17,15 +17,23 @@ const NAME: &str = "iris-dev";
 
 /// The steps to a cluster in a Docker engine. They end with the same names as the local ones.
 pub(super) fn kind_steps() -> Vec<UpStep> {
-    let mut steps = machine::steps();
+    let mut steps = machine::steps_elsewhere();
     steps.extend(artifacts::steps());
+    steps.push(UpStep {
+        name: "kind",
+        what: "compiling kind (once)",
+        after: &["machine"],
+        remedy: "check that Go reaches its module proxy",
+        is_done: |job| Ok(kind_dir(&job.env).exists()),
+        run: |job| make_program(&job.env),
+    });
     steps.push(UpStep {
         name: "control-plane",
         what: "making a cluster with kind",
-        after: &["programs"],
+        after: &["programs", "kind"],
         remedy: "docker info; then `cargo xtask down` and try again",
         is_done: |job| {
-            let clusters = kind(&job.env)?.args(["get", "clusters"]).output()?;
+            let clusters = kind(&job.env).args(["get", "clusters"]).output()?;
             Ok(clusters.lines().any(|line| line == NAME))
         },
         run: make_kind,
@@ -100,14 +108,14 @@ pub(super) fn user_kubeconfig() -> Result<PathBuf> {
 pub(super) fn load(env: &Env, images: &[&Image]) -> Result<()> {
     for image in images {
         let load = ["load", "image-archive", "--name", NAME];
-        kind(env)?.args(load).arg(&image.archive).run()?;
+        kind(env).args(load).arg(&image.archive).run()?;
     }
     Ok(())
 }
 
 /// Removes the cluster that `kind` made.
 pub(crate) fn remove_kind(env: &Env) -> Result<()> {
-    kind(env)?.args(["delete", "cluster", "--name", NAME]).run()
+    kind(env).args(["delete", "cluster", "--name", NAME]).run()
 }
 
 fn make_kind(job: &Job) -> Result<()> {
@@ -116,7 +124,7 @@ fn make_kind(job: &Job) -> Result<()> {
         "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n{workers}"
     );
     let kubeconfig = job.env.state.join("kind.kubeconfig");
-    kind(&job.env)?
+    kind(&job.env)
         .args([
             "create",
             "cluster",
@@ -130,15 +138,21 @@ fn make_kind(job: &Job) -> Result<()> {
         .run()
 }
 
-fn kind(env: &Env) -> Result<crate::cmd::Cmd> {
-    let key = crate::cache::Key::of([KIND]);
-    let dir = env.cache.make("kind", &key, |dir| {
-        fs::create_dir_all(dir)?;
+fn kind(env: &Env) -> Cmd {
+    env.cmd(kind_dir(env).join("kind"))
+}
+
+fn kind_dir(env: &Env) -> PathBuf {
+    env.cache.entry("kind", &Key::of([KIND]))
+}
+
+fn make_program(env: &Env) -> Result<()> {
+    env.cache.make("kind", &Key::of([KIND]), |dir| {
         env.cmd("go")
             .args(["install", KIND])
             .env("GOBIN", dir)
             .env("CGO_ENABLED", "0")
             .run()
     })?;
-    Ok(env.cmd(dir.join("kind")))
+    Ok(())
 }

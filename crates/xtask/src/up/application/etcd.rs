@@ -1,5 +1,7 @@
 //! etcd for Iris, apart from the one of Kubernetes: its own authority, and no connection without
 //! a certificate of it.
+//!
+//! Never keeps the authority's key.
 
 use std::{collections::BTreeMap, fs};
 

@@ -1,4 +1,6 @@
 //! The namespace of Iris, in which only pods that pass the strictest standard are admitted.
+//!
+//! Never relaxed for a pod of the development cluster: Cassandra and etcd pass it too.
 
 use anyhow::Result;
 
