@@ -3,4 +3,9 @@
 //! Shells around `iris-core`: they read inputs, call the core, perform its effects in order. They know
 //! nothing of Kubernetes.
 
+pub mod control;
+pub mod owner;
+pub mod proof;
+mod random;
+pub mod route;
 pub mod token;

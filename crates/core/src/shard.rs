@@ -34,7 +34,7 @@ pub use input::{
     ToConn, Token,
 };
 pub use outbox::{OutboxItem, Peer};
-pub use replay::Recovered;
+pub use replay::{Recovered, ReplayError};
 
 use hot::{Hot, Slot};
 use release::Awaiting;
@@ -186,9 +186,22 @@ impl Shard {
         std::mem::take(&mut self.refused_while_moving)
     }
 
-    /// Every attached connection: they are told where the shard went.
-    pub fn connections(&self) -> impl Iterator<Item = Conn> + '_ {
-        self.conns.keys().copied()
+    /// The account behind an attached connection.
+    pub fn account_of(&self, conn: Conn) -> Option<AccountId> {
+        self.attached(conn).map(|(account, _)| account)
+    }
+
+    /// The accounts in memory that exist.
+    pub fn known_accounts(&self) -> impl Iterator<Item = (AccountId, &Account)> {
+        self.accounts.iter().filter_map(|(id, slot)| match slot {
+            Slot::Hot(hot) => Some((*id, hot.state.as_ref()?)),
+            Slot::Loading(_) => None,
+        })
+    }
+
+    /// What is known of other shards.
+    pub fn peers(&self) -> impl Iterator<Item = (ShardId, &Peer)> {
+        self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
     /// Forgets the connections of a link that broke.

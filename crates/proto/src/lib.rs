@@ -4,6 +4,7 @@
 //! Conversions from bytes check every bound; conversions to bytes cannot fail. Nothing here decides.
 
 pub mod client_frames;
+pub mod coordinated_keys;
 pub mod frame;
 pub mod stored_blocks;
 mod stored_entries;

@@ -99,6 +99,8 @@ pub struct Drained {
     pub last_seq: ShardSeq,
     /// Sends that were refused while it drained.
     pub refused: u32,
+    /// For how long it has refused them, in microseconds.
+    pub stopped_us: u64,
 }
 
 /// Numbers of a lane, for metrics.

@@ -1,7 +1,7 @@
 //! A planned move, at its source: the shard is emptied while it serves, then stopped, then emptied of
 //! the rest. What is left to write while it is stopped is what came in during one flush.
 
-use crate::clock::Now;
+use crate::clock::{MonoUs, Now};
 use crate::id::ShardId;
 use crate::seq::ShardSeq;
 
@@ -13,7 +13,7 @@ pub(super) enum Drain {
     /// Serving, while most of what changed is written.
     Emptying,
     /// Refusing sends, while the rest is written.
-    Stopped { refused: u32 },
+    Stopped { since: MonoUs, refused: u32 },
 }
 
 impl Engine {
@@ -46,31 +46,34 @@ impl Engine {
             None => {}
             Some(Drain::Emptying) => {
                 served.shard.set_admitting(false);
-                served.drain = Some(Drain::Stopped { refused: 0 });
+                served.drain = Some(Drain::Stopped { since: now.mono, refused: 0 });
                 self.capture(now, shard, true, out);
-                self.finish_drain(shard, out);
+                self.finish_drain(now.mono, shard, out);
             }
             Some(Drain::Stopped { .. }) if served.shard.is_clean() => {
-                self.finish_drain(shard, out);
+                self.finish_drain(now.mono, shard, out);
             }
             Some(Drain::Stopped { .. }) => self.capture(now, shard, true, out),
         }
     }
 
     /// Nothing is left that only memory or the log has: the shard can be released.
-    fn finish_drain(&mut self, shard: ShardId, out: &mut Vec<Action>) {
-        let end_block = self.lane.next_block();
+    fn finish_drain(&mut self, now: MonoUs, shard: ShardId, out: &mut Vec<Action>) {
+        // Everything of the shard is released, so nothing of it is in a block that is not.
+        let end_block = self.lane.released();
         let open = self.lane.holds_open(shard);
         let Some(served) = self.shards.get_mut(&shard) else { return };
         let ready = served.shard.is_clean() && served.shard.is_settled() && !open;
-        if let Some(Drain::Stopped { refused }) = served.drain
+        if let Some(Drain::Stopped { since, refused }) = served.drain
             && ready
         {
             // Still refusing: only the claim of a later epoch may admit again.
             let refused = refused + served.shard.set_admitting(false);
-            served.drain = Some(Drain::Stopped { refused });
+            served.drain = Some(Drain::Stopped { since, refused });
             let last_seq: ShardSeq = served.shard.next_seq().prev();
-            out.push(Action::Drained(Drained { shard, end_block, last_seq, refused }));
+            let stopped_us = now.us_since(since);
+            let drained = Drained { shard, end_block, last_seq, refused, stopped_us };
+            out.push(Action::Drained(drained));
         }
     }
 }

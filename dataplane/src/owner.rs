@@ -1,0 +1,22 @@
+//! The owner role: one session, its lanes, and the services around them.
+
+mod acquire;
+mod config;
+mod directory;
+mod edge_link;
+mod fence;
+mod held;
+mod inputs;
+mod lane;
+mod metrics;
+mod membership;
+mod moves;
+mod outbox;
+mod password;
+mod process;
+mod queue;
+mod report;
+mod takeover;
+
+pub use config::OwnerConfig;
+pub use process::{Owner, OwnerDeps};

@@ -1,0 +1,283 @@
+//! Acquiring a shard: claim its next epoch, recover its state, serve.
+
+mod recover;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iris_core::id::{LaneId, LaneNo, SessionId, ShardId};
+use iris_core::seq::{BlockSeq, Epoch};
+use iris_core::shard::{Recovered, ReplayError, Shard, ShardKey};
+use iris_core::takeover::{Claimable, EpochRow, claimable};
+use iris_runtime::clock::SharedClock;
+use iris_store::{Cas, ShardRef, SharedStore, StoreError};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use super::config::OwnerConfig;
+use super::inputs::{Ending, LaneInput, Lanes};
+use super::metrics::OwnerMetrics;
+use super::takeover::{LaneTail, TakeoverError, take_over};
+
+pub(super) use recover::Hot;
+
+/// Why a shard is not acquired.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AcquireError {
+    /// The store did not answer, or the log is unusable.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
+    /// Another session has it, and nobody ordered to take it over.
+    #[error("held by session {0}")]
+    Held(SessionId),
+    /// The log has a hole.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The session is ending.
+    #[error(transparent)]
+    Ending(#[from] Ending),
+    /// Too many others claim it.
+    #[error("the claim was lost again and again")]
+    Contended,
+    /// It is not in the state that the caller expects.
+    #[error("the shard is at epoch {found}, not {expected}")]
+    WrongEpoch {
+        /// What the caller expects.
+        expected: Epoch,
+        /// What is.
+        found: Epoch,
+    },
+}
+
+impl From<StoreError> for AcquireError {
+    fn from(error: StoreError) -> Self {
+        Self::Takeover(TakeoverError::Store(error))
+    }
+}
+
+impl AcquireError {
+    /// Whether trying again can help.
+    pub(super) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Takeover(error) => error.is_retryable(),
+            Self::Held(_) | Self::Contended => true,
+            Self::Replay(_) | Self::Ending(_) | Self::WrongEpoch { .. } => false,
+        }
+    }
+}
+
+/// How a shard was acquired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Acquired {
+    pub(super) epoch: Epoch,
+    pub(super) how: &'static str,
+}
+
+/// Acquires shards for a session.
+pub(super) struct Acquirer {
+    pub(super) session: SessionId,
+    pub(super) config: Arc<OwnerConfig>,
+    pub(super) store: SharedStore,
+    pub(super) clock: SharedClock,
+    pub(super) lanes: Lanes,
+    pub(super) metrics: OwnerMetrics,
+    /// Sessions being taken over, or taken over, by this one.
+    takeovers: Mutex<BTreeMap<SessionId, Arc<OnceCell<()>>>>,
+    /// What was read of dead lanes, for all of their shards that come here.
+    tails: Mutex<BTreeMap<LaneId, Arc<OnceCell<Arc<LaneTail>>>>>,
+}
+
+/// Claims that may be lost to others before giving up.
+const CLAIMS_MAX: u32 = 5;
+/// Earlier ownerships that are looked at for what a dead session released.
+const RELEASES_SEEN: u32 = 16;
+
+impl Acquirer {
+    pub(super) fn new(
+        session: SessionId,
+        config: Arc<OwnerConfig>,
+        store: SharedStore,
+        clock: SharedClock,
+        lanes: Lanes,
+        metrics: OwnerMetrics,
+    ) -> Self {
+        let (takeovers, tails) = (Mutex::default(), Mutex::default());
+        Self { session, config, store, clock, lanes, metrics, takeovers, tails }
+    }
+
+    /// Claims a shard and serves it. Sessions in `dead` may be fenced for that, others may not.
+    pub(super) async fn acquire(
+        &self,
+        shard: ShardId,
+        dead: &BTreeSet<SessionId>,
+    ) -> Result<Acquired, AcquireError> {
+        let timer = self.metrics.acquire_s.start_timer();
+        let acquired = self.claim_and_serve(shard, dead).await?;
+        timer.observe_duration();
+        self.metrics.acquired.with_label_values(&[acquired.how]).inc();
+        let (epoch, how) = (acquired.epoch, acquired.how);
+        tracing::info!(%shard, %epoch, how, "serving");
+        Ok(acquired)
+    }
+
+    async fn claim_and_serve(
+        &self,
+        shard: ShardId,
+        dead: &BTreeSet<SessionId>,
+    ) -> Result<Acquired, AcquireError> {
+        let at = self.shard_ref(shard);
+        for _ in 0..CLAIMS_MAX {
+            let head = self.store.epoch_head(at).await?;
+            let (mut how, mut seal) = ("fresh", None);
+            if let Some(row) = &head {
+                let lane = LaneId { session: row.session, lane: row.lane };
+                seal = self.store.sealed(lane).await?;
+                how = if row.released_block.is_some() { "released" } else { "takeover" };
+                if row.released_block.is_none() && seal.is_none() && dead.contains(&row.session) {
+                    self.take_over(at, row).await?;
+                    continue;
+                }
+            }
+            match claimable(self.session, head.as_ref(), seal) {
+                Claimable::Yes { epoch, .. } => {
+                    if let Some(first_block) = self.claim(at, epoch).await? {
+                        let recovered = self.recover(at, epoch).await?;
+                        self.serve(shard, epoch, first_block, recovered).await?;
+                        return Ok(Acquired { epoch, how });
+                    }
+                }
+                Claimable::Mine(epoch) => {
+                    // The claim's answer was lost: the row says that it is ours.
+                    let first_block = head.map_or(BlockSeq(0), |row| row.first_block);
+                    let recovered = self.recover(at, epoch).await?;
+                    self.serve(shard, epoch, first_block, recovered).await?;
+                    return Ok(Acquired { epoch, how: "mine" });
+                }
+                Claimable::Held(row) => return Err(AcquireError::Held(row.session)),
+            }
+        }
+        Err(AcquireError::Contended)
+    }
+
+    /// Claims a shard that its owner just released to this session, with the state that it handed over.
+    pub(super) async fn take_released(
+        &self,
+        shard: ShardId,
+        released: Epoch,
+        hot: Hot,
+    ) -> Result<Acquired, AcquireError> {
+        let at = self.shard_ref(shard);
+        let epoch = released.next();
+        match self.claim(at, epoch).await? {
+            Some(first_block) => {
+                let recovered = self.recovered_from(at, hot).await?;
+                self.serve(shard, epoch, first_block, recovered).await?;
+                self.metrics.acquired.with_label_values(&["handed over"]).inc();
+                Ok(Acquired { epoch, how: "handed over" })
+            }
+            None => {
+                let head = self.store.epoch_head(at).await?;
+                let found = head.map(|row| row.epoch).unwrap_or_default();
+                Err(AcquireError::WrongEpoch { expected: released, found })
+            }
+        }
+    }
+
+    /// Tries to claim an epoch; answers the block that the claim named when it is ours.
+    async fn claim(
+        &self,
+        at: ShardRef,
+        epoch: Epoch,
+    ) -> Result<Option<BlockSeq>, AcquireError> {
+        let lane = LaneNo::of_shard(at.shard, self.lanes.count());
+        let first_block = self.lanes.of(at.shard).ask(LaneInput::NextBlock).await?;
+        let row =
+            EpochRow { epoch, session: self.session, lane, first_block, released_block: None };
+        match self.store.claim(at, row).await {
+            Ok(Cas::Applied) => Ok(Some(first_block)),
+            Ok(Cas::Refused) => Ok(None),
+            Err(StoreError::Unknown(why)) => {
+                tracing::warn!(shard = %at.shard, why, "the outcome of a claim is unknown");
+                let head = self.head_after_unknown(at).await?;
+                let ours = |row: &EpochRow| row.epoch == epoch && row.session == self.session;
+                Ok(head.filter(ours).map(|row| row.first_block))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A compare-and-swap whose outcome is unknown is resolved by reading, never by repeating.
+    async fn head_after_unknown(&self, at: ShardRef) -> Result<Option<EpochRow>, StoreError> {
+        let mut tries = 0;
+        loop {
+            match self.store.epoch_head(at).await {
+                Ok(head) => return Ok(head),
+                Err(error) if tries == 20 || !error.is_retryable() => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            tries += 1;
+        }
+    }
+
+    /// Fences and seals a dead session, once for all of its shards.
+    async fn take_over(&self, at: ShardRef, row: &EpochRow) -> Result<(), TakeoverError> {
+        let dead = row.session;
+        let cell = Arc::clone(self.takeovers.lock().entry(dead).or_default());
+        let done = cell.get_or_try_init(|| async {
+            tracing::info!(session = %dead, "taking over");
+            let promised = self.promised(at, row).await?;
+            take_over(&self.store, dead, self.session, &promised).await?;
+            self.metrics.takeovers.inc();
+            Ok::<(), TakeoverError>(())
+        });
+        done.await.copied()
+    }
+
+    /// What the dead session released of this shard earlier: its lane did not end below that.
+    async fn promised(
+        &self,
+        at: ShardRef,
+        row: &EpochRow,
+    ) -> Result<BTreeMap<LaneNo, BlockSeq>, StoreError> {
+        let from = Epoch(row.epoch.0.saturating_sub(RELEASES_SEEN));
+        let mut promised: BTreeMap<LaneNo, BlockSeq> = BTreeMap::new();
+        for earlier in self.store.epochs_from(at, from).await? {
+            if let Some(block) = earlier.released_block.filter(|_| earlier.session == row.session) {
+                let known = promised.entry(earlier.lane).or_default();
+                *known = block.max(*known);
+            }
+        }
+        Ok(promised)
+    }
+
+    async fn serve(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        first_block: BlockSeq,
+        recovered: Recovered,
+    ) -> Result<(), AcquireError> {
+        let key = ShardKey {
+            id: shard,
+            count: self.config.shard_count,
+            home_gen: self.config.home_gen,
+            epoch,
+        };
+        let now = self.clock.now().mono;
+        let shard_state = Shard::recover(key, self.config.retention, now, recovered)?;
+        let shard_state = Box::new(shard_state);
+        let lane = self.lanes.of(shard);
+        lane.ask(|done| LaneInput::Serve { shard: shard_state, first_block, done }).await?;
+        Ok(())
+    }
+
+    pub(super) fn shard_ref(&self, shard: ShardId) -> ShardRef {
+        ShardRef { shard, home_gen: self.config.home_gen }
+    }
+
+    /// Forgets what was read of dead lanes: their shards have all found their owners.
+    pub(super) fn forget_tails(&self) {
+        self.tails.lock().clear();
+    }
+}

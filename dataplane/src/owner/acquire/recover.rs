@@ -1,0 +1,156 @@
+//! The state of a claimed shard: its checkpoint, and the entries behind it of every ownership since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use iris_core::account::Account;
+use iris_core::clock::Hlc;
+use iris_core::entry::Entry;
+use iris_core::id::{AccountId, LaneId, ShardId};
+use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
+use iris_core::shard::{OutboxItem, Peer, Recovered};
+use iris_core::takeover::EpochRow;
+use iris_proto::stored_rows::PeerNumbers;
+use iris_store::{Checkpoint, ShardRef, StoreError};
+
+use super::super::takeover::{LaneTail, TakeoverError};
+use super::{AcquireError, Acquirer};
+
+/// Accounts read at once for one shard.
+const LOADS_AT_ONCE: usize = 16;
+
+/// What the source of a planned move hands over: everything released, nothing left to replay.
+#[derive(Debug, Default)]
+pub(in crate::owner) struct Hot {
+    pub(in crate::owner) last_seq: ShardSeq,
+    pub(in crate::owner) clock: Hlc,
+    pub(in crate::owner) accounts: BTreeMap<AccountId, Option<Account>>,
+    pub(in crate::owner) peers: Vec<(ShardId, PeerNumbers)>,
+}
+
+impl Acquirer {
+    /// Reads everything that a shard under `epoch` needs.
+    pub(super) async fn recover(
+        &self,
+        at: ShardRef,
+        epoch: Epoch,
+    ) -> Result<Recovered, AcquireError> {
+        let checkpoint = self.store.checkpoint(at.shard).await?;
+        let (peers, tail) = tokio::try_join!(
+            async { self.peers(at.shard).await.map_err(AcquireError::from) },
+            self.tail(at, epoch, checkpoint),
+        )?;
+        let accounts = self.accounts(&tail).await?;
+        Ok(Recovered {
+            checkpoint: checkpoint.map(|c| c.pos).unwrap_or_default(),
+            clock: checkpoint.map(|c| c.clock).unwrap_or_default(),
+            peers,
+            tail,
+            accounts,
+        })
+    }
+
+    /// What a planned move needs besides what was handed over: unconfirmed items, if there are any.
+    pub(super) async fn recovered_from(
+        &self,
+        at: ShardRef,
+        hot: Hot,
+    ) -> Result<Recovered, AcquireError> {
+        let waits = |(_, n): &(ShardId, PeerNumbers)| n.out_confirmed.next() < n.out_next;
+        let items =
+            if hot.peers.iter().any(waits) { self.store.outbox(at.shard).await? } else { Vec::new() };
+        Ok(Recovered {
+            checkpoint: hot.last_seq,
+            clock: hot.clock,
+            peers: with_items(hot.peers, items),
+            tail: Vec::new(),
+            accounts: hot.accounts,
+        })
+    }
+
+    async fn peers(&self, shard: ShardId) -> Result<BTreeMap<ShardId, Peer>, StoreError> {
+        let (numbers, items) =
+            tokio::try_join!(self.store.peers(shard), self.store.outbox(shard))?;
+        Ok(with_items(numbers, items))
+    }
+
+    /// The entries behind the checkpoint, of each ownership from the checkpoint's to the one before
+    /// `epoch`, up to its release or seal.
+    async fn tail(
+        &self,
+        at: ShardRef,
+        epoch: Epoch,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Vec<Entry>, AcquireError> {
+        let from = checkpoint.map(|c| c.epoch).unwrap_or_default();
+        let rows = self.store.epochs_from(at, from).await?;
+        let mut tail = Vec::new();
+        for row in rows.iter().filter(|row| row.epoch < epoch) {
+            let start = match checkpoint {
+                Some(checkpoint) if checkpoint.epoch == row.epoch => checkpoint.block,
+                Some(_) | None => row.first_block,
+            };
+            let end = self.end_of(row).await?;
+            let of_epoch = |entry: &Entry| entry.epoch == row.epoch;
+            let behind = |entry: &Entry| checkpoint.is_none_or(|c| entry.seq > c.pos);
+            if start < end {
+                let entries = self.lane_tail(row).await?.of_shard(at.shard, start);
+                tail.extend(entries.into_iter().filter(|e| of_epoch(e) && behind(e)));
+            }
+        }
+        Ok(tail)
+    }
+
+    async fn end_of(&self, row: &EpochRow) -> Result<BlockSeq, AcquireError> {
+        if let Some(end) = row.released_block {
+            return Ok(end);
+        }
+        let lane = LaneId { session: row.session, lane: row.lane };
+        let sealed = self.store.sealed(lane).await?;
+        // Its successor's claim would have been refused otherwise.
+        sealed.ok_or(AcquireError::Held(row.session))
+    }
+
+    /// The tail of a dead session's lane, read once for all of its shards that come here.
+    async fn lane_tail(&self, row: &EpochRow) -> Result<Arc<LaneTail>, AcquireError> {
+        let lane = LaneId { session: row.session, lane: row.lane };
+        let cell = Arc::clone(self.tails.lock().entry(lane).or_default());
+        let tail = cell.get_or_try_init(|| async {
+            let end = self.end_of(row).await?;
+            LaneTail::read(&self.store, lane, end).await.map_err(AcquireError::from)
+        });
+        tail.await.cloned()
+    }
+
+    async fn accounts(
+        &self,
+        tail: &[Entry],
+    ) -> Result<BTreeMap<AccountId, Option<Account>>, AcquireError> {
+        let reads = Recovered::accounts_of_tail(tail).into_iter().map(|account| async move {
+            self.store.account(account).await.map(|state| (account, state))
+        });
+        let mut reads = futures::stream::iter(reads).buffer_unordered(LOADS_AT_ONCE);
+        let mut accounts = BTreeMap::new();
+        while let Some(read) = reads.next().await {
+            let (account, state) = read.map_err(TakeoverError::from)?;
+            accounts.insert(account, state);
+        }
+        Ok(accounts)
+    }
+}
+
+fn with_items(
+    numbers: Vec<(ShardId, PeerNumbers)>,
+    items: Vec<(ShardId, OutboxItem)>,
+) -> BTreeMap<ShardId, Peer> {
+    let mut by_peer: BTreeMap<ShardId, Vec<OutboxItem>> = BTreeMap::new();
+    for (to, item) in items {
+        by_peer.entry(to).or_default().push(item);
+    }
+    let peers = numbers.into_iter().map(|(id, n)| {
+        let items = by_peer.remove(&id).unwrap_or_default();
+        (id, Peer::recovered((n.out_next, n.out_confirmed, n.in_next), n.pos, items))
+    });
+    peers.collect()
+}

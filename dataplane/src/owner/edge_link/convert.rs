@@ -1,0 +1,171 @@
+//! Client frames to inputs of shards. Every field of every frame is checked here, where the first part
+//! of Iris decodes it; what is wrong ends its connection and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use iris_core::code::Code;
+use iris_core::id::{AccountId, DeviceNo, ShardCount, ShardId};
+use iris_core::limits;
+use iris_core::seq::InboxSeq;
+use iris_core::shard::{Attach, Conn, Input, LinkNo};
+use iris_proto::client_frames::send_from_wire;
+use iris_proto::frame::FrameType;
+use iris_proto::peer::{self, Closed, EdgeItem, Frame, OwnerItem, edge_item, owner_item};
+use iris_proto::{FormatError, client};
+use prost::Message as _;
+
+use super::super::inputs::Refusal;
+use super::super::metrics::OwnerMetrics;
+use super::super::queue::Queue;
+
+/// Converts one stream's items; it knows which shard each connection belongs to.
+pub(super) struct Converter {
+    link: LinkNo,
+    count: ShardCount,
+    conns: BTreeMap<u64, ShardId>,
+    out: Arc<Queue<OwnerItem>>,
+    metrics: OwnerMetrics,
+}
+
+impl Converter {
+    pub(super) fn new(
+        link: LinkNo,
+        count: ShardCount,
+        out: Arc<Queue<OwnerItem>>,
+        metrics: OwnerMetrics,
+    ) -> Self {
+        Self { link, count, conns: BTreeMap::new(), out, metrics }
+    }
+
+    pub(super) fn convert(&mut self, items: Vec<EdgeItem>) -> Vec<(ShardId, Input)> {
+        let mut inputs = Vec::with_capacity(items.len());
+        for item in items {
+            let conn = Conn { link: self.link, id: item.conn };
+            match self.convert_one(conn, item.kind) {
+                Ok(Some(input)) => inputs.push(input),
+                Ok(None) => {}
+                Err(refusal) => {
+                    self.refuse(item.conn, refusal);
+                    if let Some(shard) = self.conns.remove(&item.conn) {
+                        inputs.push((shard, Input::Detach { conn }));
+                    }
+                }
+            }
+        }
+        inputs
+    }
+
+    fn convert_one(
+        &mut self,
+        conn: Conn,
+        kind: Option<edge_item::Kind>,
+    ) -> Result<Option<(ShardId, Input)>, Refusal> {
+        match kind {
+            Some(edge_item::Kind::Attach(attach)) => {
+                let attach = attach_from_wire(conn, attach).map_err(|_| protocol("attach"))?;
+                let shard = attach.account.shard(self.count);
+                self.conns.insert(conn.id, shard);
+                Ok(Some((shard, Input::Attach(attach))))
+            }
+            Some(edge_item::Kind::Detach(peer::Detach {})) => {
+                let shard = self.conns.remove(&conn.id);
+                Ok(shard.map(|shard| (shard, Input::Detach { conn })))
+            }
+            Some(edge_item::Kind::Frame(frame)) => {
+                // A frame behind its connection's end is late, not wrong.
+                let Some(shard) = self.conns.get(&conn.id).copied() else { return Ok(None) };
+                let input = input_from_frame(conn, frame)?;
+                Ok(input.map(|input| (shard, input)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn refuse(&self, conn: u64, refusal: Refusal) {
+        self.metrics.protocol_errors.inc();
+        let closed = Closed {
+            code: refusal.code.number().into(),
+            retry_after_ms: refusal.retry_after_ms,
+            text: refusal.text.to_owned(),
+        };
+        self.out.push(OwnerItem { conn, kind: Some(owner_item::Kind::Closed(closed)) }, 64);
+    }
+}
+
+fn attach_from_wire(conn: Conn, attach: peer::Attach) -> Result<Attach, FormatError> {
+    Ok(Attach {
+        conn,
+        account: AccountId::from_bytes(&attach.account)?,
+        device: DeviceNo(attach.device),
+        cursor: InboxSeq(attach.cursor),
+        stream_gen: attach.stream_gen,
+        window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX),
+        window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX),
+    })
+}
+
+/// What a frame asks of the shard; nothing for one that the shard need not know of.
+fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> {
+    let kind = u8::try_from(frame.r#type).ok().and_then(FrameType::from_number);
+    match kind {
+        Some(FrameType::Send) => {
+            let send = client::Send::decode(frame.payload).map_err(|_| protocol("SEND"))?;
+            let send = send_from_wire(send).map_err(|_| protocol("a field of SEND"))?;
+            Ok(Some(Input::Send { conn, send }))
+        }
+        Some(FrameType::Ack) => {
+            let ack: client::Ack = decode(frame.payload, "ACK")?;
+            Ok(Some(Input::Ack { conn, seq: InboxSeq(ack.inbox_seq) }))
+        }
+        Some(FrameType::Window) => {
+            let window: client::Window = decode(frame.payload, "WINDOW")?;
+            let (messages, bytes) = (window.messages, window.bytes);
+            Ok(Some(Input::Window { conn, messages, bytes }))
+        }
+        Some(FrameType::Call) => {
+            let corr = frame.has_corr.then_some(frame.corr);
+            let corr = corr.ok_or(protocol("CALL without a correlation id"))?;
+            let call: client::Call = decode(frame.payload, "CALL")?;
+            call_input(conn, corr, call)
+        }
+        Some(
+            FrameType::Hello
+            | FrameType::Welcome
+            | FrameType::SendAck
+            | FrameType::SendNack
+            | FrameType::Deliver
+            | FrameType::Challenge
+            | FrameType::CallResult
+            | FrameType::Ping
+            | FrameType::Pong
+            | FrameType::AuthRefresh
+            | FrameType::GoAway
+            | FrameType::Error,
+        )
+        | None => Err(protocol("a frame that clients do not send here")),
+    }
+}
+
+fn call_input(conn: Conn, corr: u32, call: client::Call) -> Result<Option<Input>, Refusal> {
+    match call.op {
+        Some(client::call::Op::ListDevices(client::ListDevices {})) => {
+            Ok(Some(Input::ListDevices { conn, corr }))
+        }
+        Some(client::call::Op::RevokeDevice(revoke)) => {
+            let device = DeviceNo(revoke.device);
+            Ok(Some(Input::RevokeDevice { conn, corr, device }))
+        }
+        // Handles are looked up by the edge, in the directory.
+        Some(client::call::Op::FindAccount(_)) | None => Err(protocol("an unknown CALL")),
+    }
+}
+
+fn decode<T: prost::Message + Default>(payload: Bytes, what: &'static str) -> Result<T, Refusal> {
+    T::decode(payload).map_err(|_| protocol(what))
+}
+
+fn protocol(text: &'static str) -> Refusal {
+    Refusal { code: Code::Protocol, text, retry_after_ms: 0 }
+}

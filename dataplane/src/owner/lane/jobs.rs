@@ -1,0 +1,206 @@
+//! What a lane asks of the store. Each job ends with a value that the lane takes as an input.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iris_core::account::{Account, InboxItem};
+use iris_core::engine::Action;
+use iris_core::entry::{Entry, Op, Received};
+use iris_core::id::{AccountId, ShardId};
+use iris_core::lane::Formed;
+use iris_core::limits;
+use iris_core::seq::{BlockSeq, InboxSeq};
+use iris_core::shard::{Flush, Input};
+use iris_proto::stored_blocks;
+use iris_runtime::backoff::Backoff;
+use iris_store::{Checkpoint, LogRow, ShardRef, StoreError};
+
+use super::Lane;
+use super::super::metrics::OwnerMetrics;
+
+/// How often a flush is tried before the shard captures it anew.
+const FLUSH_TRIES: u32 = 8;
+
+/// The end of a job.
+pub(super) enum Done {
+    /// A block is durable.
+    Written { seq: BlockSeq },
+    /// An account was read, or not.
+    Loaded { shard: ShardId, account: AccountId, state: Result<Option<Account>, StoreError> },
+    /// An inbox was read, or not.
+    InboxLoaded {
+        shard: ShardId,
+        account: AccountId,
+        asked: InboxSeq,
+        items: Result<Vec<InboxItem>, StoreError>,
+    },
+    /// The rows of a flush are written, or not.
+    Flushed { shard: ShardId, written: bool, rows: usize },
+}
+
+impl Lane {
+    pub(super) fn finish(&mut self, done: Done) {
+        match done {
+            Done::Written { seq } => {
+                self.engine.written(seq);
+                self.show_cover();
+            }
+            Done::Loaded { shard, account, state } => match state {
+                Ok(state) => self.feed(shard, Input::Loaded { account, state }),
+                Err(error) => {
+                    tracing::warn!(%error, %shard, "an account could not be read");
+                    self.feed(shard, Input::LoadFailed { account });
+                }
+            },
+            Done::InboxLoaded { shard, account, asked, items } => {
+                if let Err(error) = &items {
+                    tracing::warn!(%error, %shard, "an inbox could not be read");
+                }
+                self.feed(shard, Input::InboxLoaded { account, asked, items: items.ok() });
+            }
+            Done::Flushed { shard, written, rows } => {
+                let outcome = if written { "written" } else { "failed" };
+                self.deps.metrics.flushes.with_label_values(&[outcome]).inc();
+                if written {
+                    self.deps.metrics.derived_rows.inc_by(rows as u64);
+                }
+                let mut actions = Vec::new();
+                let now = self.deps.clock.now();
+                self.engine.flushed(now, shard, written, &mut actions);
+                self.perform(actions);
+            }
+        }
+    }
+
+    /// Freezes a block's bytes and writes exactly them until the write succeeds.
+    pub(super) fn write(&mut self, formed: Formed) {
+        let Formed { seq, header, entries } = formed;
+        let block = stored_blocks::encode(header, &entries);
+        let prev = self.hash;
+        self.hash = prev.after(&block);
+        let metrics = self.deps.metrics.clone();
+        metrics.blocks.inc();
+        count(&metrics, &entries);
+        metrics.entries.inc_by(entries.len() as u64);
+        metrics.block_entries.observe(entries.len() as f64);
+        metrics.block_bytes.inc_by(block.len() as u64);
+        let (store, lane) = (Arc::clone(&self.deps.store), self.deps.lane);
+        let row = LogRow { seq, prev, block };
+        self.jobs.push(Box::pin(async move {
+            let timer = metrics.write_s.start_timer();
+            let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+            loop {
+                let chunk = seq.0 / limits::LOG_CHUNK_BLOCKS;
+                let begins_chunk = seq.0.is_multiple_of(limits::LOG_CHUNK_BLOCKS);
+                let opened = if begins_chunk { store.open_chunk(lane, chunk).await } else { Ok(()) };
+                let written = match opened {
+                    Ok(()) => store.append(lane, &row).await,
+                    Err(error) => Err(error),
+                };
+                match written {
+                    Ok(()) => break,
+                    Err(error) => {
+                        metrics.write_retries.inc();
+                        tracing::warn!(%error, %lane, block = %seq, "a block is written again");
+                        backoff.wait().await;
+                    }
+                }
+            }
+            timer.observe_duration();
+            Done::Written { seq }
+        }));
+    }
+
+    pub(super) fn materialize(&self, shard: ShardId, flush: Flush, block: BlockSeq) {
+        let Some(key) = self.engine.shard(shard).map(iris_core::shard::Shard::key) else { return };
+        let shard_ref = ShardRef { shard, home_gen: key.home_gen };
+        let checkpoint =
+            Checkpoint { epoch: key.epoch, pos: flush.checkpoint, block, clock: flush.clock };
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.flush_permits);
+        self.jobs.push(Box::pin(async move {
+            let rows = flush.rows();
+            let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+            let mut written = false;
+            for _ in 0..FLUSH_TRIES {
+                let permit = permits.acquire().await;
+                let result = store.materialize(shard_ref, &flush, checkpoint).await;
+                drop(permit);
+                match result {
+                    Ok(()) => {
+                        written = true;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, %shard, "derived rows could not be written");
+                        backoff.wait().await;
+                    }
+                }
+            }
+            Done::Flushed { shard, written, rows }
+        }));
+    }
+
+    pub(super) fn load(&self, shard: ShardId, account: AccountId) {
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.load_permits);
+        self.jobs.push(Box::pin(async move {
+            let _permit = permits.acquire().await;
+            Done::Loaded { shard, account, state: store.account(account).await }
+        }));
+    }
+
+    pub(super) fn load_inbox(
+        &self,
+        shard: ShardId,
+        account: AccountId,
+        (asked, upto): (InboxSeq, InboxSeq),
+    ) {
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.load_permits);
+        self.jobs.push(Box::pin(async move {
+            let _permit = permits.acquire().await;
+            let items = store.inbox(account, asked, upto, limits::INBOX_LOAD_BYTES).await;
+            Done::InboxLoaded { shard, account, asked, items }
+        }));
+    }
+
+    /// Performs one action.
+    pub(super) fn perform_one(&mut self, action: Action) {
+        match action {
+            Action::Write(formed) => self.write(formed),
+            Action::Materialize { shard, flush, block } => self.materialize(shard, flush, block),
+            Action::Load { shard, account } => self.load(shard, account),
+            Action::LoadInbox { shard, account, after, upto } => {
+                self.load_inbox(shard, account, (after, upto));
+            }
+            Action::ToConn { shard, conn, what } => self.tell_conn(shard, conn, what),
+            Action::Answer { token, answer } => self.answer(token, answer),
+            Action::Push { shard, to, items } => self.push(shard, to, items),
+            Action::Confirm { shard, link, from, upto } => self.confirm(shard, link, from, upto),
+            Action::Expect { shard, link, from, next } => self.expect(shard, link, from, next),
+            Action::Drained(drained) => {
+                if let Some(done) = self.drains.remove(&drained.shard) {
+                    // A mover that is gone cancelled its move.
+                    let _ = done.send(drained);
+                }
+            }
+        }
+    }
+}
+
+fn count(metrics: &OwnerMetrics, entries: &[Entry]) {
+    for entry in entries {
+        match &entry.op {
+            Op::Sent { .. } => metrics.accepted.inc(),
+            Op::Received { outcome: Received::Delivered { .. }, .. } => metrics.received.inc(),
+            Op::Received { .. }
+            | Op::AccountCreated { .. }
+            | Op::DeviceAdded { .. }
+            | Op::DeviceRevoked { .. }
+            | Op::RefreshRotated { .. }
+            | Op::SendRefused { .. }
+            | Op::Progress(_) => {}
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Takes what other sessions push.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use iris_core::id::{SessionId, ShardCount};
+use iris_core::seq::OutboxSeq;
+use iris_proto::peer::outbox_server::Outbox;
+use iris_proto::peer::{ConfirmBatch, PushBatch};
+use iris_proto::stored_rows::outbox_item_from_stored;
+use iris_runtime::rpc::require_role;
+use iris_runtime::task::Tasks;
+use iris_runtime::tls::Role;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::super::edge_link::LinkNumbers;
+use super::super::inputs::{Delivery, LaneHandle, LaneInput, Lanes};
+use super::super::queue::Queue;
+
+/// The service.
+pub(in crate::owner) struct OutboxService {
+    pub(in crate::owner) session: SessionId,
+    pub(in crate::owner) count: ShardCount,
+    pub(in crate::owner) lanes: Lanes,
+    pub(in crate::owner) links: Arc<LinkNumbers>,
+    pub(in crate::owner) tasks: Tasks,
+}
+
+#[tonic::async_trait]
+impl Outbox for OutboxService {
+    type PushStream = Pin<Box<dyn Stream<Item = Result<ConfirmBatch, Status>> + Send>>;
+
+    async fn push(
+        &self,
+        request: Request<Streaming<PushBatch>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        require_role(&request, &[Role::Owner])?;
+        let mut batches = request.into_inner();
+        let first = batches.message().await?;
+        let open = first.and_then(|batch| batch.open);
+        let open = open.ok_or_else(|| Status::invalid_argument("the first batch opens"))?;
+        if open.session[..] != self.session.to_bytes() {
+            return Err(Status::not_found("another session"));
+        }
+        let lane = u8::try_from(open.lane).ok().and_then(|lane| self.lanes.get(lane));
+        let lane = lane.ok_or_else(|| Status::invalid_argument("no such lane"))?.clone();
+        let (link, out) = (self.links.next(), Arc::new(Queue::new()));
+        let ending = |_| Status::unavailable("the session is ending");
+        lane.tell(LaneInput::OpenSource { link, out: Arc::clone(&out) }).await.map_err(ending)?;
+        let (count, taken) = (self.count, Arc::clone(&out));
+        self.tasks.spawn("outbox source", async move {
+            if let Err(status) = take(&lane, link, count, batches).await {
+                tracing::debug!(%status, "a source's stream broke");
+            }
+            taken.close();
+            // A lane that is gone has forgotten its links.
+            let _ = lane.tell(LaneInput::CloseLink { link }).await;
+        });
+        let confirms = futures::stream::unfold(out, |out| async move {
+            let (items, _) = out.take().await?;
+            Some((Ok(ConfirmBatch { items }), out))
+        });
+        Ok(Response::new(Box::pin(confirms)))
+    }
+}
+
+async fn take(
+    lane: &LaneHandle,
+    link: iris_core::shard::LinkNo,
+    count: ShardCount,
+    mut batches: Streaming<PushBatch>,
+) -> Result<(), Status> {
+    while let Some(batch) = batches.message().await? {
+        let mut parcels = Vec::with_capacity(batch.items.len());
+        for item in batch.items {
+            let invalid = |what| Status::invalid_argument(format!("unusable {what}"));
+            let from = count.shard(item.from_shard).map_err(|_| invalid("source"))?;
+            let to = count.shard(item.to_shard).map_err(|_| invalid("destination"))?;
+            let stored = item.item.ok_or_else(|| invalid("item"))?;
+            let seq = OutboxSeq(item.outbox_seq);
+            let item = outbox_item_from_stored(seq, stored).map_err(|_| invalid("item"))?;
+            parcels.push(Delivery { from, to, seq, parcel: item.parcel });
+        }
+        let told = lane.tell(LaneInput::Parcels { link: Some(link), parcels }).await;
+        told.map_err(|_| Status::unavailable("the session is ending"))?;
+    }
+    Ok(())
+}
