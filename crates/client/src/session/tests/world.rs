@@ -1,0 +1,732 @@
+//! People, their devices with disks that lose what was not synced, a network that loses what was under
+//! way, and a server that keeps its promises and no more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use iris_core::clock::MonoUs;
+use iris_core::id::{AccountId, DeviceNo, MsgId};
+use iris_core::message::{Address, Bodies};
+use iris_core::seq::ClientSeq;
+use iris_proto::client::{self as wire, inbox_entry::Kind};
+use iris_proto::client_frames::address_from_wire;
+use iris_proto::frame::{Frame, FrameType, encode_message};
+use prost::Message;
+
+use crate::key::{DeviceKey, Seed};
+use crate::place::Content;
+use crate::session::{Config, Draft, Effect, Event, Input, Outcome, Session, Start, Ticket};
+use crate::store::{HistoryMax, Record, State};
+
+pub(super) const PEOPLE: usize = 2;
+/// Two for each person.
+pub(super) const DEVICES: usize = 4;
+const CODE: u32 = 4105;
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Submit { from: usize, to: usize, body: u8 },
+    Sync(usize),
+    ToServer(usize, usize),
+    ToClient(usize, usize),
+    Commit,
+    Cut(usize),
+    Crash(usize),
+    Nack(usize, u32),
+    Repeat(usize),
+    GoAway(usize, u32),
+    EndToken(usize),
+    Consume(usize),
+    Time(u64),
+}
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) resent: u64,
+    pub(super) nacks: u64,
+    pub(super) redelivered: u64,
+    pub(super) refused: usize,
+    pub(super) answered_again: u64,
+    pub(super) lost_unsynced: u64,
+    pub(super) accepted: usize,
+}
+
+struct Device {
+    session: Session,
+    /// What survives a crash, and what does not yet.
+    disk: State,
+    unsynced: VecDeque<(Ticket, Record)>,
+    synced_binds: BTreeMap<u64, Bytes>,
+    connected: bool,
+    dialing: bool,
+    wants_tokens: bool,
+    to_server: VecDeque<Frame>,
+    to_client: VecDeque<Frame>,
+    /// Told to the application, not taken by it.
+    offered: usize,
+    offered_bytes: usize,
+    offered_last: u64,
+    /// On the server: attached, how far delivered, told of which decision, and the next NACK.
+    attached: bool,
+    delivered: u64,
+    told: u64,
+    nack: Option<u32>,
+    token: u64,
+    outcomes: BTreeMap<u64, Outcome>,
+    lost_unsynced: u64,
+    counters: crate::session::Counters,
+}
+
+#[derive(Clone)]
+enum Item {
+    Message {
+        from: usize,
+        seq: u64,
+        payload: Bytes,
+        own: bool,
+    },
+}
+
+#[derive(Default)]
+struct Sender {
+    decided: Vec<(Bytes, Option<u32>)>,
+    committed: u64,
+}
+
+pub(super) struct World {
+    now: MonoUs,
+    devices: Vec<Device>,
+    senders: Vec<Sender>,
+    inboxes: Vec<Vec<Item>>,
+    /// Decided and not yet durable: nobody hears of them.
+    committed: Vec<usize>,
+    tokens: u64,
+    answered_again: u64,
+    seeds: u64,
+}
+
+fn account(person: usize) -> AccountId {
+    AccountId::from_bytes(&[u8::try_from(person + 1).unwrap(); 16]).unwrap()
+}
+
+fn person(device: usize) -> usize {
+    device % PEOPLE
+}
+
+fn number(device: usize) -> DeviceNo {
+    DeviceNo(u32::try_from(device / PEOPLE + 1).unwrap())
+}
+
+fn session(device: usize, disk: &State, seed: u64) -> Session {
+    let key = DeviceKey::new(&Seed::from_bytes(&[1; 32]).unwrap()).unwrap();
+    Session::new(
+        Config::default(),
+        Start {
+            account: account(person(device)),
+            device: number(device),
+            key: Arc::new(key),
+            access: None,
+            stream_gen: disk.stream_gen,
+            cursor: disk.cursor,
+            next_client_seq: disk.next_client_seq,
+            undecided: disk.undecided.clone(),
+            seed,
+        },
+    )
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let device = |n| {
+            let disk = State::new(HistoryMax::PERSON);
+            Device {
+                session: session(n, &disk, n as u64),
+                disk,
+                unsynced: VecDeque::new(),
+                synced_binds: BTreeMap::new(),
+                connected: false,
+                dialing: false,
+                wants_tokens: false,
+                to_server: VecDeque::new(),
+                to_client: VecDeque::new(),
+                offered: 0,
+                offered_bytes: 0,
+                offered_last: 0,
+                attached: false,
+                delivered: 0,
+                told: 0,
+                nack: None,
+                token: 0,
+                outcomes: BTreeMap::new(),
+                lost_unsynced: 0,
+                counters: crate::session::Counters::default(),
+            }
+        };
+        Self {
+            now: MonoUs(0),
+            devices: (0..DEVICES).map(device).collect(),
+            senders: (0..DEVICES).map(|_| Sender::default()).collect(),
+            inboxes: vec![Vec::new(); PEOPLE],
+            committed: vec![0; PEOPLE],
+            tokens: 0,
+            answered_again: 0,
+            seeds: 100,
+        }
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
+        match step {
+            Step::Submit { from, to, body } => self.submit(from, to, body),
+            Step::Sync(d) => self.sync(d),
+            Step::ToServer(d, n) => self.to_server(d, n),
+            Step::ToClient(d, n) => self.to_client(d, n),
+            Step::Commit => self.commit(),
+            Step::Cut(d) => self.cut(d),
+            Step::Crash(d) => self.crash(d),
+            Step::Nack(d, ms) => self.devices[d].nack = Some(ms),
+            Step::Repeat(d) => self.repeat(d),
+            Step::GoAway(d, ms) => {
+                let preferred_edges = Vec::new();
+                let go = wire::GoAway {
+                    code: 1001,
+                    jitter_ms: ms,
+                    preferred_edges,
+                };
+                self.push(d, FrameType::GoAway, &go);
+            }
+            Step::EndToken(d) => self.end_token(d),
+            Step::Consume(d) => self.consume(d),
+            Step::Time(ms) => self.now = MonoUs(self.now.0 + ms * 1000),
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for d in 0..DEVICES {
+            let mut out = Vec::new();
+            self.devices[d].session.settle(self.now, &mut out);
+            self.perform(d, out);
+            self.dial(d);
+        }
+    }
+
+    fn input(&mut self, d: usize, input: Input) {
+        let mut out = Vec::new();
+        self.devices[d].session.step(self.now, input, &mut out);
+        self.perform(d, out);
+    }
+
+    fn submit(&mut self, from: usize, to: usize, body: u8) {
+        let mut out = Vec::new();
+        let draft = Draft {
+            to: Address::Account(account(to)),
+            msg_id: MsgId([body; 16]),
+            bodies: Bodies::Shared(vec![body; usize::from(body)].into()),
+            expires_at_ms: 0,
+        };
+        self.devices[from].session.submit(&draft, &mut out).unwrap();
+        self.perform(from, out);
+    }
+
+    fn perform(&mut self, d: usize, effects: Vec<Effect>) {
+        let device = &mut self.devices[d];
+        for effect in effects {
+            match effect {
+                Effect::Dial(_) => device.dialing = true,
+                Effect::Hangup => {
+                    (device.connected, device.dialing, device.attached) = (false, false, false);
+                    device.to_server.clear();
+                    device.to_client.clear();
+                }
+                Effect::Transmit(bytes) => {
+                    let mut bytes = BytesMut::from(&bytes[..]);
+                    let frame = Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap();
+                    device.check_outgoing(&frame);
+                    if device.connected {
+                        device.to_server.push_back(frame);
+                    }
+                }
+                Effect::Persist { ticket, record } => device.unsynced.push_back((ticket, record)),
+                Effect::RefreshTokens => device.wants_tokens = true,
+                Effect::Event(event) => device.event(event),
+                Effect::Called { .. } | Effect::Renumbered { .. } => panic!("never asked for"),
+            }
+        }
+    }
+
+    fn dial(&mut self, d: usize) {
+        if self.devices[d].wants_tokens {
+            self.tokens += 1;
+            self.devices[d].wants_tokens = false;
+            self.devices[d].token = self.tokens;
+            let access = self.tokens.to_string();
+            self.input(
+                d,
+                Input::Tokens {
+                    access,
+                    valid_ms: 600_000,
+                },
+            );
+        }
+        if self.devices[d].dialing {
+            self.devices[d].dialing = false;
+            self.devices[d].connected = true;
+            self.input(
+                d,
+                Input::Connected {
+                    binding: Some([7; 32]),
+                },
+            );
+        }
+    }
+
+    fn sync(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        let Some((upto, _)) = device.unsynced.back() else {
+            return;
+        };
+        let upto = *upto;
+        for (_, record) in device.unsynced.drain(..) {
+            if let Record::Bound { client_seq, send } = &record {
+                let before = device.synced_binds.insert(client_seq.0, send.clone());
+                assert!(before.is_none(), "a number is bound once");
+            }
+            if let Record::Placed { places, .. } = &record {
+                for (n, place) in (device.disk.cursor.0 + 1..).zip(places) {
+                    assert_eq!(place.seq.0, n, "applied in order, each once");
+                }
+            }
+            device.disk.apply(record);
+        }
+        self.input(d, Input::Stored { upto });
+    }
+
+    fn cut(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        if !device.connected {
+            return;
+        }
+        (device.connected, device.attached) = (false, false);
+        device.to_server.clear();
+        device.to_client.clear();
+        self.input(
+            d,
+            Input::Lost {
+                text: String::new(),
+            },
+        );
+    }
+
+    /// The process dies: the disk stays as it was synced last.
+    fn crash(&mut self, d: usize) {
+        self.seeds += 1;
+        let device = &mut self.devices[d];
+        device.lost_unsynced += device.unsynced.len() as u64;
+        device.remember_counters();
+        device.unsynced.clear();
+        (device.connected, device.dialing, device.attached) = (false, false, false);
+        device.wants_tokens = false;
+        device.to_server.clear();
+        device.to_client.clear();
+        (device.offered, device.offered_bytes) = (0, 0);
+        device.session = session(d, &device.disk, self.seeds);
+    }
+
+    fn consume(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        let places = std::mem::take(&mut device.offered);
+        let bytes = std::mem::take(&mut device.offered_bytes);
+        self.input(d, Input::Consumed { places, bytes });
+    }
+
+    fn to_client(&mut self, d: usize, n: usize) {
+        for _ in 0..n {
+            let Some(frame) = self.devices[d].to_client.pop_front() else {
+                return;
+            };
+            self.input(d, Input::Frame(frame));
+        }
+    }
+
+    fn push(&mut self, d: usize, kind: FrameType, message: &impl Message) {
+        let device = &mut self.devices[d];
+        if device.connected && device.attached {
+            let mut bytes = BytesMut::new();
+            encode_message(&mut bytes, kind, None, message);
+            device
+                .to_client
+                .push_back(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
+        }
+    }
+
+    // The server.
+
+    fn to_server(&mut self, d: usize, n: usize) {
+        for _ in 0..n {
+            let Some(frame) = self.devices[d].to_server.pop_front() else {
+                return;
+            };
+            match frame.known().unwrap() {
+                FrameType::Hello => self.hello(d, &wire::Hello::decode(frame.payload).unwrap()),
+                FrameType::Send => self.send(d, frame.payload),
+                FrameType::Ack => {
+                    let upto = wire::Ack::decode(frame.payload).unwrap().inbox_seq;
+                    let device = &self.devices[d];
+                    assert!(
+                        upto <= device.disk.cursor.0,
+                        "acknowledged before it was on the disk"
+                    );
+                    assert!(
+                        upto <= device.delivered,
+                        "acknowledged what was not delivered"
+                    );
+                }
+                FrameType::Ping => {
+                    let ping = wire::Ping::decode(frame.payload).unwrap();
+                    self.push(d, FrameType::Pong, &ping);
+                }
+                FrameType::AuthRefresh | FrameType::Window => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn hello(&mut self, d: usize, hello: &wire::Hello) {
+        let device = &mut self.devices[d];
+        device.attached = true;
+        if hello.access_token != device.token.to_string() {
+            let error = wire::Error {
+                code: 2001,
+                ..wire::Error::default()
+            };
+            self.push(d, FrameType::Error, &error);
+            return;
+        }
+        device.delivered = hello.cursor;
+        device.told = 0;
+        self.commit();
+        let next_client_seq = self.senders[d].decided.len() as u64 + 1;
+        let welcome = wire::Welcome {
+            proto: 1,
+            resume: wire::Resume::Ok.into(),
+            stream_gen: 1,
+            head: self.inboxes[person(d)].len() as u64,
+            next_client_seq,
+            keepalive_ms: 30_000,
+            window: Some(wire::Window {
+                messages: 5,
+                bytes: 2_000,
+            }),
+            ..wire::Welcome::default()
+        };
+        // Everything after WELCOME; what was pushed by the commit belongs behind it.
+        let pushed: Vec<_> = self.devices[d].to_client.drain(..).collect();
+        self.push(d, FrameType::Welcome, &welcome);
+        self.devices[d].to_client.extend(pushed);
+        self.tell(d, true);
+        self.pump(d);
+    }
+
+    fn send(&mut self, d: usize, payload: Bytes) {
+        let send = wire::Send::decode(payload.clone()).unwrap();
+        let next = self.senders[d].decided.len() as u64 + 1;
+        if let Some(retry_after_ms) = self.devices[d].nack.take() {
+            let nack = wire::SendNack {
+                client_seq: send.client_seq,
+                code: 5001,
+                retry_after_ms,
+                ..Default::default()
+            };
+            return self.push(d, FrameType::SendNack, &nack);
+        }
+        if send.client_seq < next {
+            let index = usize::try_from(send.client_seq - 1).unwrap();
+            assert_eq!(
+                self.senders[d].decided[index].0, payload,
+                "the same number, other bytes"
+            );
+            self.answered_again += 1;
+            return self.tell(d, true);
+        }
+        if send.client_seq > next {
+            let nack = wire::SendNack {
+                client_seq: next,
+                code: 5001,
+                ..Default::default()
+            };
+            return self.push(d, FrameType::SendNack, &nack);
+        }
+        let refused = send.msg_id[0].is_multiple_of(7).then_some(CODE);
+        self.senders[d].decided.push((payload.clone(), refused));
+        if refused.is_none() {
+            let Address::Account(to) = address_from_wire(send.to.unwrap()).unwrap() else {
+                panic!("no groups here")
+            };
+            let to = (0..PEOPLE).find(|p| account(*p) == to).unwrap();
+            let item = |own| Item::Message {
+                from: d,
+                seq: next,
+                payload: payload.clone(),
+                own,
+            };
+            self.inboxes[person(d)].push(item(true));
+            self.inboxes[to].push(item(false));
+        }
+    }
+
+    /// Everything decided becomes durable, and those concerned hear of it.
+    fn commit(&mut self) {
+        for p in 0..PEOPLE {
+            self.committed[p] = self.inboxes[p].len();
+        }
+        for d in 0..DEVICES {
+            self.senders[d].committed = self.senders[d].decided.len() as u64;
+            self.tell(d, false);
+            self.pump(d);
+        }
+    }
+
+    fn tell(&mut self, d: usize, again: bool) {
+        let upto = self.senders[d].committed;
+        if !self.devices[d].attached || upto == 0 || (!again && upto <= self.devices[d].told) {
+            return;
+        }
+        let told = std::mem::replace(&mut self.devices[d].told, upto);
+        let refusals = (1..).zip(&self.senders[d].decided);
+        let refusals =
+            refusals.filter(|(seq, (_, refused))| *seq > told && *seq <= upto && refused.is_some());
+        let refusals = refusals.map(|(client_seq, _)| wire::Refusal {
+            client_seq,
+            code: CODE,
+        });
+        let ack = wire::SendAck {
+            client_seq: upto,
+            server_time_ms: 0,
+            refusals: refusals.collect(),
+        };
+        self.push(d, FrameType::SendAck, &ack);
+    }
+
+    fn pump(&mut self, d: usize) {
+        let committed = self.committed[person(d)] as u64;
+        while self.devices[d].attached && self.devices[d].delivered < committed {
+            let first = self.devices[d].delivered + 1;
+            let last = committed.min(first + 2);
+            let items = &self.inboxes[person(d)];
+            let entries = (first..=last)
+                .map(|seq| entry(d, &items[usize::try_from(seq - 1).unwrap()]))
+                .collect();
+            let deliver = wire::Deliver {
+                first_inbox_seq: first,
+                entries,
+            };
+            self.push(d, FrameType::Deliver, &deliver);
+            self.devices[d].delivered = last;
+        }
+    }
+
+    /// The server delivers again what it delivered, from some place on.
+    fn repeat(&mut self, d: usize) {
+        self.devices[d].delivered = self.devices[d].delivered.saturating_sub(4);
+        self.pump(d);
+    }
+
+    fn end_token(&mut self, d: usize) {
+        self.devices[d].token = u64::MAX;
+        let error = wire::Error {
+            code: 2001,
+            retry_after_ms: 10,
+            ..wire::Error::default()
+        };
+        self.push(d, FrameType::Error, &error);
+    }
+
+    // The end.
+
+    /// No more faults: everything settles.
+    pub(super) fn heal(&mut self) {
+        for _ in 0..400 {
+            for d in 0..DEVICES {
+                self.devices[d].nack = None;
+                self.to_server(d, usize::MAX);
+                self.to_client(d, usize::MAX);
+                self.sync(d);
+                self.consume(d);
+            }
+            self.commit();
+            self.now = MonoUs(self.now.0 + 300_000);
+            self.settle();
+        }
+    }
+
+    pub(super) fn check(&self) {
+        for (d, device) in self.devices.iter().enumerate() {
+            assert_eq!(device.session.stopped(), None);
+            assert!(device.session.is_open(), "{d} is connected in the end");
+            assert_eq!(device.session.undecided(), 0, "{d}: everything is decided");
+            let decided = &self.senders[d].decided;
+            assert_eq!(
+                decided.len(),
+                device.synced_binds.len(),
+                "{d}: as many as were bound"
+            );
+            for (seq, (payload, refused)) in (1u64..).zip(decided) {
+                assert_eq!(
+                    device.synced_binds.get(&seq),
+                    Some(payload),
+                    "as it was bound"
+                );
+                // A decision may have been told to a process that died.
+                if let Some(outcome) = device.outcomes.get(&seq) {
+                    let expected =
+                        refused.map_or(Outcome::Accepted, |code| Outcome::Refused { code });
+                    assert_eq!(*outcome, expected, "{d}/{seq}");
+                }
+            }
+            let items = &self.inboxes[person(d)];
+            assert_eq!(
+                device.disk.history.len(),
+                items.len(),
+                "{d}: everything is on the disk"
+            );
+            for ((n, place), item) in (1..).zip(&device.disk.history).zip(items) {
+                let Item::Message {
+                    from,
+                    seq,
+                    payload,
+                    own,
+                } = item;
+                assert_eq!(place.seq.0, n);
+                let send = wire::Send::decode(payload.clone()).unwrap();
+                match &place.content {
+                    Content::Incoming(incoming) => {
+                        assert!(!own);
+                        assert_eq!(incoming.body, send.body);
+                        assert_eq!(incoming.sender.account, account(person(*from)));
+                    }
+                    Content::Sent(sent) => {
+                        assert!(own);
+                        assert_eq!(sent.client_seq, ClientSeq(*seq));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+impl Device {
+    fn check_outgoing(&self, frame: &Frame) {
+        if frame.known() == Some(FrameType::Send) {
+            let send = wire::Send::decode(frame.payload.clone()).unwrap();
+            let bound = self.synced_binds.get(&send.client_seq);
+            assert_eq!(
+                bound,
+                Some(&frame.payload),
+                "sent before it was on the disk"
+            );
+        }
+        if frame.known() == Some(FrameType::Hello) {
+            let hello = wire::Hello::decode(frame.payload.clone()).unwrap();
+            assert_eq!(
+                hello.cursor, self.disk.cursor.0,
+                "HELLO says what is on the disk"
+            );
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Placed(place) => {
+                assert!(place.seq.0 > self.offered_last, "told in order, each once");
+                self.offered_last = place.seq.0;
+                self.offered += 1;
+                self.offered_bytes += place.weight();
+            }
+            Event::Decided {
+                client_seq,
+                outcome,
+                ..
+            } => {
+                let before = self.outcomes.insert(client_seq.0, outcome);
+                assert!(
+                    before.is_none_or(|before| before == outcome),
+                    "two outcomes"
+                );
+            }
+            Event::Gap { expected, found } => panic!("{expected} {found}"),
+            Event::Stopped(stop) => panic!("{stop}"),
+            Event::Connected { .. }
+            | Event::Disconnected { .. }
+            | Event::Nacked { .. }
+            | Event::Acked { .. } => {}
+            Event::Missed { .. } => panic!("nothing expires here"),
+        }
+    }
+
+    fn remember_counters(&mut self) {
+        let counters = self.session.counters();
+        self.counters.resent += counters.resent;
+        self.counters.nacks += counters.nacks;
+        self.counters.redelivered += counters.redelivered;
+    }
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, world: &World) {
+        self.answered_again += world.answered_again;
+        for (device, sender) in world.devices.iter().zip(&world.senders) {
+            let counters = device.session.counters();
+            self.resent += counters.resent + device.counters.resent;
+            self.nacks += counters.nacks + device.counters.nacks;
+            self.redelivered += counters.redelivered + device.counters.redelivered;
+            self.lost_unsynced += device.lost_unsynced;
+            self.refused += sender
+                .decided
+                .iter()
+                .filter(|(_, code)| code.is_some())
+                .count();
+            self.accepted += sender
+                .decided
+                .iter()
+                .filter(|(_, code)| code.is_none())
+                .count();
+        }
+    }
+}
+
+fn entry(d: usize, item: &Item) -> wire::InboxEntry {
+    let Item::Message {
+        from,
+        seq,
+        payload,
+        own,
+    } = item;
+    let send = wire::Send::decode(payload.clone()).unwrap();
+    let kind = if *own {
+        let here = *from == d;
+        Kind::Sent(wire::Sent {
+            device: number(*from).0,
+            client_seq: *seq,
+            msg_id: send.msg_id,
+            to: send.to,
+            body: if here { Bytes::new() } else { send.body },
+            clock: 1,
+        })
+    } else {
+        Kind::Incoming(wire::Incoming {
+            sender: account(person(*from)).to_bytes().to_vec().into(),
+            sender_device: number(*from).0,
+            msg_id: send.msg_id,
+            body: send.body,
+            expires_at_ms: 0,
+            clock: 1,
+        })
+    };
+    wire::InboxEntry {
+        clock_ms: 1,
+        kind: Some(kind),
+    }
+}

@@ -1,0 +1,216 @@
+//! What the records of a store add up to.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_proto::client as wire;
+use prost::Message as _;
+
+use crate::key::Seed;
+use crate::place::{Content, Place, Sent};
+
+use super::{Login, Record, Tokens};
+
+/// Own messages that were decided and whose copy has not come back, for the history.
+const SENT_KEPT: usize = 256;
+/// Places in one record of a compacted store.
+const PLACES_IN_RECORD: usize = 256;
+
+/// How much of the past a store keeps; the server keeps the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryMax {
+    /// In messages.
+    pub messages: usize,
+    /// In bytes.
+    pub bytes: usize,
+}
+
+impl HistoryMax {
+    /// For a person: the last 10,000 messages within 32 MiB.
+    pub const PERSON: Self = Self {
+        messages: 10_000,
+        bytes: 32 * 1024 * 1024,
+    };
+    /// None, for load generation.
+    pub const NONE: Self = Self {
+        messages: 0,
+        bytes: 0,
+    };
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The device's key, once it has one.
+    pub key: Option<Seed>,
+    /// Whose device it is, once it was registered.
+    pub login: Option<Login>,
+    /// Its tokens.
+    pub tokens: Option<Tokens>,
+    /// The stream that `cursor` counts in; 0 while nothing was received.
+    pub stream_gen: u32,
+    /// The last place of the inbox that is here.
+    pub cursor: InboxSeq,
+    /// The number that the next message gets.
+    pub next_client_seq: ClientSeq,
+    /// Bound messages that are not decided, ascending and dense: their SEND payloads.
+    pub undecided: VecDeque<(ClientSeq, Bytes)>,
+    /// The newest places, ascending.
+    pub history: VecDeque<Place>,
+    history_max: HistoryMax,
+    history_bytes: usize,
+    sent: VecDeque<(ClientSeq, Bytes)>,
+}
+
+impl State {
+    /// Of a store without records.
+    pub fn new(history_max: HistoryMax) -> Self {
+        Self {
+            key: None,
+            login: None,
+            tokens: None,
+            stream_gen: 0,
+            cursor: InboxSeq(0),
+            next_client_seq: ClientSeq(1),
+            undecided: VecDeque::new(),
+            history: VecDeque::new(),
+            history_max,
+            history_bytes: 0,
+            sent: VecDeque::new(),
+        }
+    }
+
+    /// What it is after `record`.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Key(seed) => self.key = Some(seed),
+            Record::Login(login) => self.login = Some(login),
+            Record::Tokens(tokens) => self.tokens = Some(tokens),
+            Record::Bound { client_seq, send } => {
+                self.next_client_seq = client_seq.next();
+                self.undecided.push_back((client_seq, send));
+            }
+            Record::Decided { upto } => self.decide(upto),
+            Record::Placed { stream_gen, places } => {
+                self.stream_gen = stream_gen;
+                places.into_iter().for_each(|place| self.place(place));
+            }
+            Record::Reset {
+                stream_gen,
+                cursor,
+                numbers_from,
+            } => {
+                (self.stream_gen, self.cursor) = (stream_gen, cursor);
+                if let Some(next) = numbers_from {
+                    self.next_client_seq = next;
+                    self.undecided.clear();
+                    self.sent.clear();
+                }
+            }
+        }
+    }
+
+    /// The records that make this state out of nothing.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let first = self
+            .undecided
+            .front()
+            .map_or(self.next_client_seq, |(seq, _)| *seq);
+        let runs = (0..self.history.len()).step_by(PLACES_IN_RECORD);
+        let places = runs.map(|from| Record::Placed {
+            stream_gen: self.stream_gen,
+            places: self
+                .history
+                .iter()
+                .skip(from)
+                .take(PLACES_IN_RECORD)
+                .cloned()
+                .collect(),
+        });
+        let reset = Record::Reset {
+            stream_gen: self.stream_gen,
+            cursor: self.cursor,
+            numbers_from: Some(first),
+        };
+        let bound = self
+            .undecided
+            .iter()
+            .map(|(client_seq, send)| Record::Bound {
+                client_seq: *client_seq,
+                send: send.clone(),
+            });
+        (self.key.clone().map(Record::Key).into_iter())
+            .chain(self.login.clone().map(Record::Login))
+            .chain(self.tokens.clone().map(Record::Tokens))
+            .chain(places)
+            .chain([reset])
+            .chain(bound)
+    }
+
+    /// The newest `count` places that `wanted` wants, oldest first.
+    pub fn newest(&self, count: usize, wanted: impl Fn(&Place) -> bool) -> Vec<Place> {
+        let found = self
+            .history
+            .iter()
+            .rev()
+            .filter(|place| wanted(place))
+            .take(count);
+        let mut found: Vec<_> = found.cloned().collect();
+        found.reverse();
+        found
+    }
+
+    fn decide(&mut self, upto: ClientSeq) {
+        while self.undecided.front().is_some_and(|(seq, _)| *seq <= upto) {
+            let Some(decided) = self.undecided.pop_front() else {
+                return;
+            };
+            if self.history_max.messages > 0 {
+                self.sent.push_back(decided);
+            }
+            if self.sent.len() > SENT_KEPT {
+                self.sent.pop_front();
+            }
+        }
+    }
+
+    fn place(&mut self, mut place: Place) {
+        self.cursor = place.seq;
+        if self.history_max.messages == 0 {
+            return;
+        }
+        if let Content::Sent(sent) = &mut place.content {
+            self.fill_in(sent);
+        }
+        self.history_bytes += place.weight();
+        self.history.push_back(place);
+        while self.history.len() > self.history_max.messages
+            || self.history_bytes > self.history_max.bytes
+        {
+            let Some(oldest) = self.history.pop_front() else {
+                return;
+            };
+            self.history_bytes -= oldest.weight();
+        }
+    }
+
+    /// The server does not send the body of a message back to the device that sent it.
+    fn fill_in(&self, sent: &mut Sent) {
+        let own = self
+            .login
+            .as_ref()
+            .is_some_and(|login| login.device == sent.device);
+        if !own || !sent.body.is_empty() {
+            return;
+        }
+        let known = self.sent.iter().chain(&self.undecided);
+        let payload = known.into_iter().find(|(seq, _)| *seq == sent.client_seq);
+        let send = payload.and_then(|(_, bytes)| wire::Send::decode(bytes.clone()).ok());
+        if let Some(send) = send
+            && send.msg_id[..] == sent.msg_id.0
+        {
+            sent.body = send.body;
+        }
+    }
+}
