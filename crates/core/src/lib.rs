@@ -19,6 +19,7 @@ pub mod id;
 pub mod lane;
 pub mod limits;
 pub mod message;
+pub mod migration;
 pub mod placement;
 pub mod ranges;
 pub mod seq;
