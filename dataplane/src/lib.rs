@@ -4,8 +4,10 @@
 //! nothing of Kubernetes.
 
 pub mod control;
+pub mod edge;
 pub mod owner;
 pub mod proof;
+mod queue;
 mod random;
 pub mod route;
 pub mod token;

@@ -14,7 +14,6 @@ mod moves;
 mod outbox;
 mod password;
 mod process;
-mod queue;
 mod report;
 mod takeover;
 

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::inputs::{LaneHandle, LaneInput, Lanes};
 use super::metrics::OwnerMetrics;
-use super::queue::Queue;
+use crate::queue::Queue;
 
 use convert::Converter;
 

@@ -11,7 +11,7 @@ use iris_core::shard::{DirectoryAnswer, Input, LinkNo, Shard};
 use iris_proto::peer::{ConfirmItem, OwnerItem};
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::Queue;
+use crate::queue::Queue;
 
 /// Inputs of clients that wait for a lane: behind them the edge's stream stops being read.
 pub(super) const LANE_QUEUE: usize = 1024;

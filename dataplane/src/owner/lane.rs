@@ -29,7 +29,7 @@ use super::fence::Sight;
 use super::inputs::{Answered, LaneInput, Question, Whereabouts};
 use super::metrics::OwnerMetrics;
 use super::outbox::Router;
-use super::queue::Queue;
+use crate::queue::Queue;
 
 use jobs::Done;
 use links::Link;

@@ -16,7 +16,7 @@ use iris_runtime::tls::Identity;
 use parking_lot::Mutex;
 
 use super::inputs::{Delivery, LaneInput, Lanes, PeerNews};
-use super::queue::{Pushed, Queue};
+use crate::queue::{Pushed, Queue};
 use crate::route::{Destination, Routes};
 
 pub(super) use service::OutboxService;

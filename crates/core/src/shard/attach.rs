@@ -38,13 +38,17 @@ impl Shard {
             return Err((Code::DeviceRevoked, "this device was revoked"));
         }
         let same_stream = attach.stream_gen == state.stream_gen;
-        if same_stream && attach.cursor > state.head {
+        if same_stream && attach.delivered.max(attach.cursor) > state.head {
             return Err((Code::Protocol, "the cursor is ahead of the inbox"));
         }
+        // A fresh device starts where it was linked; any other one after what it was handed.
         let fresh = attach.stream_gen == 0 && attach.cursor == InboxSeq(0);
+        let linked = device.cursor.max(state.floor);
+        let start = if fresh { linked } else { attach.delivered.max(attach.cursor) };
         Ok(Attached {
-            snapshot_needed: !fresh && (!same_stream || attach.cursor < state.floor),
+            snapshot_needed: !fresh && (!same_stream || start < state.floor),
             stream_gen: state.stream_gen,
+            start,
             head: state.head,
             floor: state.floor,
             next_client_seq: device.next_client_seq,
@@ -58,8 +62,7 @@ impl Shard {
         {
             close(old, Code::ReplacedByNewerConnection, "another connection took over", out);
         }
-        let snapshot_needed = attached.snapshot_needed;
-        let start = self.first_delivery(&attach);
+        let (snapshot_needed, start) = (attached.snapshot_needed, attached.start);
         let decided = ClientSeq(attached.next_client_seq.0 - 1);
         self.conns.insert(conn, (account, device));
         self.after_all(Awaiting::ToConn { conn, what: ToConn::Attached(attached) });
@@ -76,15 +79,6 @@ impl Shard {
         }
         self.note_cursor(account, device, attach.cursor);
         self.to_pump.insert(account);
-    }
-
-    /// A fresh device starts where it was linked; any other one after its cursor.
-    fn first_delivery(&self, attach: &Attach) -> InboxSeq {
-        let linked_at = self.account(attach.account).and_then(|state| {
-            let device = state.devices.get(&attach.device)?;
-            (attach.stream_gen == 0).then(|| device.cursor.max(state.floor))
-        });
-        linked_at.unwrap_or(attach.cursor)
     }
 
     pub(super) fn detach(&mut self, now: Now, conn: Conn) {

@@ -27,8 +27,10 @@ pub struct Attach {
     pub account: AccountId,
     /// The device that the token names.
     pub device: DeviceNo,
-    /// Everything up to here is on the device's disk, or on its way to it.
+    /// Everything up to here is on the device's disk.
     pub cursor: InboxSeq,
+    /// Everything up to here is there or on its way: deliveries begin behind it.
+    pub delivered: InboxSeq,
     /// The stream that the cursor counts in; 0 for a device that has nothing.
     pub stream_gen: u32,
     /// Credit in messages.
@@ -294,6 +296,8 @@ pub struct Attached {
     pub snapshot_needed: bool,
     /// The generation of the inbox's numbers.
     pub stream_gen: u32,
+    /// Deliveries begin behind this place.
+    pub start: InboxSeq,
     /// The newest place.
     pub head: InboxSeq,
     /// The last place that is past its retention.

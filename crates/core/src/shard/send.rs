@@ -15,6 +15,7 @@ use super::hot::Conn;
 use super::input::{Effect, Send, ToConn};
 use super::release::Awaiting;
 use super::Shard;
+use super::attach::close;
 
 /// A number compared with the one that the device should send next.
 enum Turn {
@@ -29,6 +30,10 @@ impl Shard {
     pub(super) fn send(&mut self, now: Now, conn: Conn, send: Send, out: &mut Vec<Effect>) {
         let Some((account, device)) = self.attached(conn) else { return };
         self.touch(account, now.mono);
+        if self.exceeds_credit(account, device) {
+            self.unlink(account, device);
+            return close(conn, Code::Protocol, "more sends without answer than credit", out);
+        }
         if !self.admitting {
             self.refused_while_moving += 1;
             return nack(conn, send.client_seq, Code::OwnerMoving, 50, out);
@@ -68,6 +73,15 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Whether a device has far more sends without answer than it was allowed.
+    fn exceeds_credit(&self, account: AccountId, device: DeviceNo) -> bool {
+        let Some(hot) = self.hot(account) else { return false };
+        let acked = hot.attachments.get(&device).map(|attachment| attachment.acked);
+        let next = hot.state.as_ref().and_then(|state| state.devices.get(&device));
+        let pending = acked.zip(next).map(|(acked, next)| acked.next().until(next.next_client_seq));
+        pending.is_some_and(|pending| pending > 2 * u64::from(limits::SENDS_IN_FLIGHT_MAX))
     }
 
     fn turn(&self, account: AccountId, device: DeviceNo, client_seq: ClientSeq) -> Option<Turn> {

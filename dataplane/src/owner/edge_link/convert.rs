@@ -18,7 +18,7 @@ use prost::Message as _;
 
 use super::super::inputs::Refusal;
 use super::super::metrics::OwnerMetrics;
-use super::super::queue::Queue;
+use crate::queue::Queue;
 
 /// Converts one stream's items; it knows which shard each connection belongs to.
 pub(super) struct Converter {
@@ -100,6 +100,7 @@ fn attach_from_wire(conn: Conn, attach: peer::Attach) -> Result<Attach, FormatEr
         account: AccountId::from_bytes(&attach.account)?,
         device: DeviceNo(attach.device),
         cursor: InboxSeq(attach.cursor),
+        delivered: InboxSeq(attach.delivered),
         stream_gen: attach.stream_gen,
         window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX),
         window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX),

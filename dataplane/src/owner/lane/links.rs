@@ -8,7 +8,7 @@ use iris_core::shard::{Conn, Input, LinkNo};
 use iris_proto::peer::{Moved, OwnerItem, owner_item};
 
 use super::super::inputs::Whereabouts;
-use super::super::queue::{Pushed, Queue};
+use crate::queue::{Pushed, Queue};
 use super::Lane;
 
 /// A stream of an edge.

@@ -25,6 +25,7 @@ impl Lane {
                 snapshot_needed: attached.snapshot_needed,
                 stream_gen: attached.stream_gen,
                 head: attached.head.0,
+                start: attached.start.0,
                 floor: attached.floor.0,
                 next_client_seq: attached.next_client_seq.0,
                 window_messages: limits::SENDS_IN_FLIGHT_MAX,

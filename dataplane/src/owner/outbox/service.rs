@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::super::edge_link::LinkNumbers;
 use super::super::inputs::{Delivery, LaneHandle, LaneInput, Lanes};
-use super::super::queue::Queue;
+use crate::queue::Queue;
 
 /// The service.
 pub(in crate::owner) struct OutboxService {

@@ -10,7 +10,7 @@ use iris_runtime::rpc;
 use iris_runtime::tls::Role;
 
 use super::super::inputs::{LaneInput, PeerNews};
-use super::super::queue::Queue;
+use crate::queue::Queue;
 use super::Router;
 use crate::route::Destination;
 

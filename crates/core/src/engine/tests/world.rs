@@ -250,6 +250,7 @@ impl World {
             account: person.account,
             device: DeviceNo(1),
             cursor: person.cursor,
+            delivered: person.cursor,
             stream_gen: person.stream_gen,
             window_messages: 256,
             window_bytes: 256 * 1024,

@@ -16,7 +16,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// A queue with one reader. See the module.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
     news: Notify,
     congested: AtomicBool,
@@ -31,7 +31,7 @@ struct Waiting<T> {
 
 /// What a push found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(crate) enum Pushed {
     /// The stream keeps up.
     Fine,
     /// The stream just fell behind.
@@ -41,7 +41,7 @@ pub(super) enum Pushed {
 }
 
 impl<T> Queue<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0 }),
             news: Notify::new(),
@@ -51,7 +51,7 @@ impl<T> Queue<T> {
     }
 
     /// Adds an item that weighs `bytes`.
-    pub(super) fn push(&self, item: T, bytes: usize) -> Pushed {
+    pub(crate) fn push(&self, item: T, bytes: usize) -> Pushed {
         if self.is_closed() {
             return Pushed::Gone;
         }
@@ -70,13 +70,13 @@ impl<T> Queue<T> {
     }
 
     /// Whether the stream is behind.
-    pub(super) fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         self.congested.load(Ordering::Acquire)
     }
 
     /// Takes a batch, waiting for one; nothing when the queue was closed. The second value says that the
     /// stream has caught up again.
-    pub(super) async fn take(&self) -> Option<(Vec<T>, bool)> {
+    pub(crate) async fn take(&self) -> Option<(Vec<T>, bool)> {
         loop {
             let news = self.news.notified();
             let batch = self.take_now();
@@ -106,12 +106,12 @@ impl<T> Queue<T> {
     }
 
     /// Ends the queue: what waits is still taken, nothing more is added.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.news.notify_one();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 }

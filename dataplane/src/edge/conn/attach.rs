@@ -1,0 +1,265 @@
+//! Where a client is attached: to one owner's stream at a time, or to none while its shard is between
+//! owners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use iris_core::code::Code;
+use iris_core::id::ShardId;
+use iris_core::limits;
+use iris_core::seq::InboxSeq;
+use iris_proto::client;
+use iris_proto::frame::{FrameType, encode_message};
+use iris_proto::peer::{self, Attached, Closed, edge_item};
+use tokio::time::Instant;
+
+use super::super::carrier::Sink;
+use super::super::hello::{Caller, PROTO};
+use super::super::links::{Link, LinkId};
+use super::{Conn, End};
+
+/// A client whose shard is between owners is tried again so often.
+const RETRY: Duration = Duration::from_millis(20);
+/// And less often the longer it takes.
+const RETRY_MAX: Duration = Duration::from_millis(250);
+
+/// See the module.
+pub(super) struct Attachment {
+    shard: Option<ShardId>,
+    state: State,
+    /// Places up to here are on the client's disk, by its own word.
+    acked: InboxSeq,
+    /// Places up to here were handed to the client's socket.
+    handed: InboxSeq,
+    stream_gen: u32,
+    retry: Duration,
+}
+
+enum State {
+    /// No owner is known, or the one that is known turned the client away.
+    Nowhere { since: Instant, retry_at: Instant },
+    /// An owner was asked.
+    Asked(Arc<Link>),
+    /// An owner serves the client.
+    Served(Arc<Link>),
+}
+
+impl Attachment {
+    pub(super) fn new(caller: &Caller, now: Instant) -> Self {
+        Self {
+            shard: None,
+            state: State::Nowhere { since: now, retry_at: now },
+            acked: caller.cursor,
+            handed: caller.cursor,
+            stream_gen: caller.stream_gen,
+            retry: RETRY,
+        }
+    }
+
+    fn link(&self) -> Option<&Arc<Link>> {
+        match &self.state {
+            State::Nowhere { .. } => None,
+            State::Asked(link) | State::Served(link) => Some(link),
+        }
+    }
+
+    /// Whether an item of this stream is for the client still.
+    pub(super) fn is_at(&self, link: LinkId) -> bool {
+        self.link().is_some_and(|at| at.id() == link)
+    }
+
+    pub(super) fn is_nowhere(&self) -> bool {
+        matches!(self.state, State::Nowhere { .. })
+    }
+
+    /// The stream of the owner that serves the client.
+    pub(super) fn served(&self) -> Option<&Arc<Link>> {
+        match &self.state {
+            State::Served(link) => Some(link),
+            State::Nowhere { .. } | State::Asked(_) => None,
+        }
+    }
+
+    /// Since when no owner serves the client.
+    pub(super) fn ownerless_since(&self) -> Option<Instant> {
+        match &self.state {
+            State::Nowhere { since, .. } => Some(*since),
+            State::Asked(_) | State::Served(_) => None,
+        }
+    }
+
+    pub(super) fn is_congested(&self) -> bool {
+        self.link().is_some_and(|link| link.is_congested())
+    }
+
+    pub(super) async fn caught_up(&self) {
+        match self.link() {
+            Some(link) => link.caught_up().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Nowhere { retry_at, .. } => Some(*retry_at),
+            State::Asked(_) | State::Served(_) => None,
+        }
+    }
+
+    /// The client has everything up to this place.
+    pub(super) fn acked(&mut self, seq: InboxSeq) {
+        self.acked = self.acked.max(seq);
+    }
+
+    /// A delivery up to this place was handed to the client; 0 for other frames.
+    pub(super) fn handed(&mut self, last: u64) {
+        self.handed = self.handed.max(InboxSeq(last));
+    }
+}
+
+impl<W: Sink> Conn<'_, W> {
+    /// Asks the owner of the client's shard to serve it, if one is known.
+    pub(super) fn attach(&mut self, cause: &str) {
+        if !self.attachment.is_nowhere() {
+            return;
+        }
+        let account = self.caller.device.account;
+        let shard = account.shard(self.shared.config.shard_count);
+        self.attachment.shard = Some(shard);
+        let found = self.shared.links.to_shard(shard);
+        let joined = found.filter(|(link, _)| link.join(self.id, shard, Arc::clone(&self.mailbox)));
+        let Some((link, _)) = joined else {
+            let retry = self.attachment.retry;
+            self.attachment.retry = (retry * 2).min(RETRY_MAX);
+            if let State::Nowhere { retry_at, .. } = &mut self.attachment.state {
+                *retry_at = Instant::now() + retry;
+            }
+            return;
+        };
+        self.shared.metrics.attaches.with_label_values(&[cause]).inc();
+        let attach = peer::Attach {
+            shard: shard.into(),
+            account: account.to_bytes().to_vec().into(),
+            device: self.caller.device.device.0,
+            cursor: self.attachment.acked.0,
+            delivered: self.attachment.handed.0,
+            stream_gen: self.attachment.stream_gen,
+            window_messages: self.caller.window_messages,
+            window_bytes: self.caller.window_bytes,
+        };
+        link.send(self.id, edge_item::Kind::Attach(attach), 64);
+        self.attachment.state = State::Asked(link);
+    }
+
+    /// The owner serves the client: a new one gets WELCOME, one whose owner changed sends again.
+    pub(super) fn attached(&mut self, attached: Attached, out: &mut BytesMut) -> Result<(), End> {
+        let State::Asked(link) = &self.attachment.state else { return Ok(()) };
+        self.attachment.state = State::Served(Arc::clone(link));
+        self.attachment.retry = RETRY;
+        if self.welcomed && attached.snapshot_needed {
+            return Err((Code::CursorTooOld, "start again from a snapshot").into());
+        }
+        if self.welcomed {
+            self.shared.metrics.resends.inc();
+            let nack = client::SendNack {
+                client_seq: attached.next_client_seq,
+                code: Code::OwnerMoving.number().into(),
+                ..client::SendNack::default()
+            };
+            encode_message(out, FrameType::SendNack, None, &nack);
+            return Ok(());
+        }
+        self.welcomed = true;
+        self.attachment.stream_gen = attached.stream_gen;
+        self.attachment.handed(attached.start);
+        self.shared.metrics.welcome_s.observe(self.hello_at.elapsed().as_secs_f64());
+        encode_message(out, FrameType::Welcome, None, &self.welcome(&attached));
+        Ok(())
+    }
+
+    fn welcome(&self, attached: &Attached) -> client::Welcome {
+        let resume = if attached.snapshot_needed {
+            client::Resume::SnapshotNeeded
+        } else {
+            client::Resume::Ok
+        };
+        let keepalive = self.shared.config.keepalive.as_millis();
+        client::Welcome {
+            connection_id: self.id,
+            server_time_ms: self.shared.clock.now().wall.0,
+            proto: PROTO,
+            resume: resume.into(),
+            stream_gen: attached.stream_gen,
+            start: attached.start,
+            head: attached.head,
+            floor: attached.floor,
+            next_client_seq: attached.next_client_seq,
+            keepalive_ms: u32::try_from(keepalive).unwrap_or(u32::MAX),
+            limits: Some(client::Limits {
+                frame_bytes_max: limits::FRAME_BYTES_MAX,
+                body_bytes_max: u32::try_from(limits::BODY_BYTES_MAX).unwrap_or(u32::MAX),
+                sends_in_flight_max: attached.window_messages,
+            }),
+            window: Some(client::Window {
+                messages: attached.window_messages,
+                bytes: attached.window_bytes,
+            }),
+        }
+    }
+
+    /// The owner ended its service: for good, unless the shard is only somewhere else or the store is
+    /// away for a moment.
+    pub(super) fn closed(&mut self, closed: Closed) -> Result<(), End> {
+        let code = Code::from_number(closed.code).unwrap_or(Code::Protocol);
+        match code {
+            Code::OwnerMoving => {
+                self.go_nowhere();
+                Ok(())
+            }
+            code => Err(End::Error { code, text: closed.text, retry_after_ms: closed.retry_after_ms }),
+        }
+    }
+
+    /// The owner is gone or the shard moved: what was sent to it may be lost, so the client sends again.
+    pub(super) fn leave_owner(&mut self, cause: &str, out: &mut BytesMut) {
+        let served = self.attachment.served().is_some();
+        self.go_nowhere();
+        if !served {
+            // Turned away by the owner that the routes name: they are about to change.
+            return;
+        }
+        if cause == "lost" {
+            // Nobody knows what the lost owner decided: everything without an answer is sent again,
+            // once a new owner has it.
+            put_off(0, 300, out);
+        }
+        self.attach(cause);
+    }
+
+    fn go_nowhere(&mut self) {
+        self.detach();
+        let now = Instant::now();
+        let retry_at = now + self.attachment.retry;
+        self.attachment.state = State::Nowhere { since: now, retry_at };
+    }
+
+    /// Leaves the stream that the client is on, if any.
+    pub(super) fn detach(&mut self) {
+        if let Some(link) = self.attachment.link() {
+            link.leave(self.id);
+            link.send(self.id, edge_item::Kind::Detach(peer::Detach {}), 32);
+        }
+    }
+}
+
+/// Tells the client that a number and all above it should be sent again later.
+pub(super) fn put_off(client_seq: u64, retry_after_ms: u32, out: &mut BytesMut) {
+    let nack = client::SendNack {
+        client_seq,
+        code: Code::OwnerMoving.number().into(),
+        retry_after_ms,
+        detail: String::new(),
+    };
+    encode_message(out, FrameType::SendNack, None, &nack);
+}
