@@ -166,22 +166,23 @@ fn archive(env: &Env, recipe: &Recipe, reference: &str, file: &Path) -> Result<(
 pub(crate) fn buildah(env: &Env) -> Result<Cmd> {
     let root = env.cache.root().join("buildah");
     fs::create_dir_all(&root).with_context(|| format!("cannot make {root:?}"))?;
+    let config = root.join("containers.conf");
+    // Kept from making the machine's own directory of networks, which no build uses.
+    let networks = root.join("net.d").display().to_string();
+    fs::write(
+        &config,
+        format!("[network]\nnetwork_config_dir = {networks:?}\n"),
+    )
+    .with_context(|| format!("cannot write {config:?}"))?;
     Ok(env
         .cmd("buildah")
+        .env("CONTAINERS_CONF", config)
         .env("BUILDAH_ISOLATION", "chroot")
         .arg("--root")
         .arg(root.join("store"))
         .arg("--runroot")
         .arg(root.join("run"))
         .args(["--storage-driver", "vfs"]))
-}
-
-/// Keeps `buildah` from making the machine's own directory of networks, which no build uses.
-fn no_networks(env: &Env) -> String {
-    format!(
-        "--cni-config-dir={}",
-        env.cache.root().join("buildah/net.d").display()
-    )
 }
 
 fn copy(env: &Env, from: &Path, to: &Path) -> Result<()> {

@@ -159,7 +159,7 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
     let env = Env::open()?;
     let _alone = lock(&env)?;
     let backend = choose(&env, &options)?;
-    prepare(&env, &backend)?;
+    prepare(&env, &backend, options.etcd_members)?;
     let mut list = all_steps(&backend);
     list.retain(|step| !(options.skip_demo && step.name == DEMO));
     let job = Job {
@@ -232,11 +232,16 @@ fn choose(env: &Env, options: &Options) -> Result<Backend> {
 }
 
 /// Writes down which cluster this is, or checks that it is the one that is up.
-fn prepare(env: &Env, backend: &Backend) -> Result<()> {
+fn prepare(env: &Env, backend: &Backend, etcd_members: u8) -> Result<()> {
     let tools = tools::dir(env)?;
     match State::read(env)? {
-        Some(state) if state.backend != *backend => {
-            bail!("another cluster is up; take it down with `cargo xtask down` first")
+        Some(state) if state.backend != *backend || state.etcd_members != etcd_members => {
+            bail!(
+                "a cluster is up that was asked for otherwise ({:?}, {} etcd members); take it \
+                 down with `cargo xtask down` first",
+                state.backend,
+                state.etcd_members
+            )
         }
         Some(state) if state.tools == tools => Ok(()),
         Some(state) => State { tools, ..state }.write(env),
@@ -246,11 +251,13 @@ fn prepare(env: &Env, backend: &Backend) -> Result<()> {
                 Backend::Kind => env.state.join("kind.kubeconfig"),
                 Backend::Context { .. } => elsewhere::user_kubeconfig()?,
             };
+            let images = Default::default();
             let state = State {
                 backend: backend.clone(),
+                etcd_members,
                 tools,
                 kubeconfig,
-                images: Default::default(),
+                images,
             };
             state.write(env)
         }

@@ -203,7 +203,7 @@ fn all_hierarchies() -> Vec<PathBuf> {
 /// Lets groups below `dir` have controllers, where that is not given.
 fn hand_down(dir: &Path) {
     if is_unified() {
-        for controller in ["cpu", "cpuset", "memory", "pids", "io"] {
+        for controller in ["cpu", "cpuset", "memory", "pids", "io", "hugetlb"] {
             // One that the machine lacks is missed by the kubelet, which says so itself.
             let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
         }

@@ -38,6 +38,8 @@ pub(crate) enum Backend {
 pub(crate) struct State {
     /// What kind of cluster it is.
     pub(crate) backend: Backend,
+    /// How many members Iris's own etcd has.
+    pub(crate) etcd_members: u8,
     /// The directory of `iris-kube`, `helm` and the others.
     pub(crate) tools: PathBuf,
     /// How clients reach the API server.

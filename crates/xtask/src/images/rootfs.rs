@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use super::{PREFIX, buildah, no_networks};
+use super::{PREFIX, buildah};
 use crate::{
     cache::{Key, remove_dir},
     env::Env,
@@ -123,7 +123,6 @@ pub(super) fn load(env: &Env, kind: Kind) -> Result<String> {
     let dockerfile = "FROM scratch\nADD rootfs.tar /\n";
     buildah(env)?
         .args(["bud", "--quiet", "-t", &reference, "-f", "-"])
-        .arg(no_networks(env))
         .stdin(dockerfile)
         .arg(&dir)
         .run()?;
