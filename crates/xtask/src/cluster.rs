@@ -19,7 +19,7 @@ pub(crate) mod teardown;
 
 use std::{ffi::OsStr, net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 pub use self::{
     containers::{ContainerRef, Signal},
@@ -88,7 +88,15 @@ pub struct Cluster {
 impl Cluster {
     /// The running cluster; an error says how to start one.
     pub fn load() -> Result<Self> {
-        Self::open(Env::open()?)
+        let cluster = Self::open(Env::open()?)?;
+        // Without the fabric its addresses would be looked for outside the machine.
+        let local = matches!(cluster.state.backend, Backend::Local { .. });
+        ensure!(
+            !local || netns::device_exists(),
+            "the cluster is not running, perhaps since the machine was restarted; run \
+             `cargo xtask up`"
+        );
+        Ok(cluster)
     }
 
     pub(crate) fn open(env: Env) -> Result<Self> {

@@ -19,14 +19,14 @@ pub(crate) fn run(purge: bool) -> Result<()> {
     let env = Env::open()?;
     let lock = up::lock(&env)?;
     // A record that cannot be read must not be in the way of removing what it describes.
-    if let Ok(Some(State {
-        backend: Backend::Kind,
-        ..
-    })) = State::read(&env)
-    {
-        up::elsewhere::remove_kind(&env)?;
+    match State::read(&env).ok().flatten().map(|state| state.backend) {
+        Some(Backend::Context { .. }) => remove_dir(&env.state)?,
+        Some(Backend::Kind) => {
+            up::elsewhere::remove_kind(&env)?;
+            remove_dir(&env.state)?;
+        }
+        Some(Backend::Local { .. }) | None => teardown::remove(&env, false)?,
     }
-    teardown::remove(&env, false)?;
     if purge {
         remove_dir(env.cache.root())?;
     }

@@ -6,7 +6,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -17,7 +17,14 @@ use crate::{cluster::state::Backend, up::Job};
 #[derive(Debug)]
 pub(crate) struct Reach {
     address: SocketAddr,
-    forward: Option<Child>,
+    forward: Option<Forward>,
+}
+
+/// The forwarder, and its output: it ends when it cannot tell of a connection.
+#[derive(Debug)]
+struct Forward {
+    child: Child,
+    _output: BufReader<ChildStdout>,
 }
 
 impl Reach {
@@ -41,7 +48,7 @@ impl Reach {
 
 impl Drop for Reach {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.forward {
+        if let Some(Forward { child, .. }) = &mut self.forward {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
@@ -65,10 +72,13 @@ fn forward(job: &Job, namespace: &str, service: &str, port: u16) -> Result<Reach
         .stderr(Stdio::null())
         .spawn()?;
     let mut line = String::new();
-    let out = child.stdout.take().context("no output")?;
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
     // "Forwarding from 127.0.0.1:PORT -> ..."
-    BufReader::new(out).read_line(&mut line)?;
-    let forward = Some(child);
+    output.read_line(&mut line)?;
+    let forward = Some(Forward {
+        child,
+        _output: output,
+    });
     let address = line
         .split(' ')
         .nth(2)
