@@ -36,6 +36,11 @@ pub struct Source {
     pub cache: PathBuf,
 }
 
+/// The server name to ask the issuer by: it serves several clusters, each with a certificate of its own.
+pub fn issuer_server_name(namespace: &str, cluster: &str) -> String {
+    format!("issuer.{cluster}.{namespace}.iris.internal")
+}
+
 /// Why there is no identity yet.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -106,7 +111,8 @@ async fn issue(source: &Source, trust: &[u8]) -> Result<Material, IdentityError>
         pod: String::new(),
     };
     let config = tls::trusting_client_config(trust, scope, &[b"h2"])?;
-    let channel = rpc::connect_with(config, &source.issuer).await?;
+    let name = issuer_server_name(&source.namespace, &source.cluster);
+    let channel = rpc::connect_with(config, &source.issuer, &name).await?;
     let request = IssueRequest {
         namespace: source.namespace.clone(),
         cluster: source.cluster.clone(),

@@ -22,6 +22,8 @@ use crate::task::Tasks;
 use crate::tls::{self, Identity, MaterialError, PeerName, Role};
 
 const ALPN_H2: &[u8] = b"h2";
+/// Pods are known by the name in their certificate; the host only finds them.
+const POD_SERVER_NAME: &str = "pod.iris.internal";
 /// A connection that does not come about in this time is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle connection is probed so often, and lost when a probe has no answer for as long.
@@ -149,13 +151,15 @@ pub fn require_role<T>(request: &Request<T>, allowed: &[Role]) -> Result<PeerNam
 /// Connects to a pod of `role` at `address` (host:port).
 pub async fn connect(identity: &Identity, role: Role, address: &str) -> Result<Channel, RpcError> {
     let config = identity.client_config(role, &[ALPN_H2])?;
-    connect_with(config, address).await
+    connect_with(config, address, POD_SERVER_NAME).await
 }
 
-/// Connects with a TLS configuration of the caller's.
+/// Connects with a TLS configuration of the caller's, asking for a server name. The name only tells a
+/// server of several clusters which certificate to show; whom to believe is the configuration's.
 pub async fn connect_with(
     config: Arc<rustls::ClientConfig>,
     address: &str,
+    server_name: &str,
 ) -> Result<Channel, RpcError> {
     // The scheme is plain for tonic: the connector below speaks TLS.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -167,9 +171,11 @@ pub async fn connect_with(
         .keep_alive_while_idle(true)
         .connect_timeout(CONNECT_TIMEOUT);
     let (connector, target) = (TlsConnector::from(config), address.to_owned());
+    let name = ServerName::try_from(server_name.to_owned())
+        .map_err(|_| RpcError::Address(server_name.to_owned()))?;
     let connector = tower::service_fn(move |_uri| {
-        let (connector, target) = (connector.clone(), target.clone());
-        async move { dial(connector, &target).await.map(TokioIo::new) }
+        let (connector, target, name) = (connector.clone(), target.clone(), name.clone());
+        async move { dial(connector, &target, name).await.map(TokioIo::new) }
     });
     let connecting = endpoint.connect_with_connector(connector);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
@@ -184,11 +190,10 @@ pub async fn connect_with(
 async fn dial(
     connector: TlsConnector,
     address: &str,
+    name: ServerName<'static>,
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // Pods are known by the name in their certificate; the host only finds them.
-    let name = ServerName::try_from("pod.iris.internal").map_err(io::Error::other)?;
     connector.connect(name, stream).await
 }
 
