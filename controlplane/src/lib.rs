@@ -4,4 +4,7 @@
 //! Only its leader does so. Nothing on the message path waits for it, and no mistake of it can lose a
 //! message: it never writes a fence, a seal or an epoch itself.
 
+pub mod leader;
+pub mod metrics;
 pub mod model;
+pub mod services;

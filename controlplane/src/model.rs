@@ -141,6 +141,11 @@ impl Model {
         self.dead.keys().copied()
     }
 
+    /// What a dead session said of itself.
+    pub fn about_dead(&self, session: SessionId) -> Option<&About> {
+        self.dead.get(&session)
+    }
+
     /// The newest ownership of a shard.
     pub fn head(&self, shard: ShardId) -> Option<&EpochRow> {
         self.heads.get(usize::from(shard.get())).and_then(Option::as_ref)
@@ -166,6 +171,11 @@ impl Model {
     }
 
     /// What people wish.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// People wish something else.
     pub fn wish(&mut self, wishes: Wishes) {
         self.wishes = wishes;
     }

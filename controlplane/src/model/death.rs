@@ -12,7 +12,7 @@ const RECONNECT_US: u64 = 250_000;
 /// A session that reports says something every 400 ms; this much silence is death.
 const SILENCE_US: u64 = 1_600_000;
 /// A new leader waits so long for sessions to report to it before it takes a broken lease for death.
-const SETTLE_US: u64 = 3_000_000;
+pub(super) const SETTLE_US: u64 = 3_000_000;
 /// A leader whose own clock jumped so far between two looks believes nothing that it has not heard since.
 const PAUSE_US: u64 = 700_000;
 /// Within this time after a death, further deaths may orphan only so many shards.

@@ -7,6 +7,7 @@ use iris_core::id::{SessionId, ShardId};
 use iris_core::placement::{Mode, Owner, OwnerNo, Placement, Problem, solve};
 
 use super::Model;
+use super::death::SETTLE_US;
 
 /// A fresh region waits so long for all of its owners before the first placement.
 const GATHER_US: u64 = 20_000_000;
@@ -50,7 +51,16 @@ impl Model {
         let owners = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let known = self.placed || self.heads.iter().any(Option::is_some);
         let gathered = owners >= self.wishes.expected_owners;
-        owners > 0 && (known || gathered || now.us_since(self.began) >= GATHER_US)
+        let ready = known || gathered || now.us_since(self.began) >= GATHER_US;
+        // A new leader lets the owners that the store names report before it gives their shards away.
+        let settled = now.us_since(self.began) >= SETTLE_US || self.knows_every_holder();
+        owners > 0 && ready && settled
+    }
+
+    fn knows_every_holder(&self) -> bool {
+        let held = self.heads.iter().flatten().filter(|row| row.released_block.is_none());
+        let mut holders = held.map(|row| row.session);
+        holders.all(|id| self.members.contains_key(&id) || self.dead.contains_key(&id))
     }
 
     /// The live session that has a shard, or should have it.

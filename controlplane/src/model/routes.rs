@@ -93,6 +93,11 @@ impl RouteBoard {
         self.changes != before
     }
 
+    /// How many shards there are.
+    pub fn count(&self) -> ShardCount {
+        self.count
+    }
+
     /// How many changes there were.
     pub fn changes(&self) -> u64 {
         self.changes

@@ -1,0 +1,239 @@
+//! Planned moves: one at a time for each shard, in etcd from the first step on. The hand-off itself is
+//! between the two owners; a leader that goes away in the middle cannot lengthen it.
+
+mod run;
+
+use std::sync::Arc;
+
+use iris_coord::{CoordError, Write};
+use iris_core::id::{SessionId, ShardId};
+use iris_core::seq::Epoch;
+use iris_proto::control::{MovePhase, MoveState};
+use iris_proto::coordinated::Move;
+use iris_proto::coordinated_keys as keys;
+use prost::Message as _;
+
+use super::Leader;
+
+/// Moves of a session that wants to end that run at once.
+const LEAVING_AT_ONCE: usize = 4;
+
+/// A move that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct MoveOrder {
+    /// Names it; asking twice under one name is asking once.
+    pub id: String,
+    /// Which shard.
+    pub shard: ShardId,
+    /// The ownership that it must be at.
+    pub epoch: Epoch,
+    /// The pod that must serve it; any where it is empty.
+    pub source_pod: String,
+    /// The pod that should.
+    pub target_pod: String,
+    /// How long the source may refuse sends.
+    pub max_fence_ms: u32,
+    /// The term of the operator that asks.
+    pub operator_term: u64,
+}
+
+/// Why a move does not begin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveRefused {
+    /// Another move of the shard is active.
+    #[error("move {0} of this shard is active")]
+    Active(String),
+    /// The shard is not where the order says.
+    #[error("{0}")]
+    Precondition(String),
+    /// etcd does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<CoordError> for MoveRefused {
+    fn from(error: CoordError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl Leader {
+    /// Begins a move, or finds it where it began before.
+    pub(crate) async fn begin_move(self: &Arc<Self>, order: MoveOrder) -> Result<(), MoveRefused> {
+        if let Some(known) = self.known_move(order.shard) {
+            if known.move_id == order.id {
+                return Ok(());
+            }
+            if !has_ended(&known) {
+                return Err(MoveRefused::Active(known.move_id));
+            }
+        }
+        let (source, target) = self.ends_of(&order)?;
+        if !self.change(|model| model.begin_move(order.shard)) {
+            return Err(MoveRefused::Active("of a leaving owner".to_owned()));
+        }
+        let stored = Move {
+            move_id: order.id.clone(),
+            shard: order.shard.into(),
+            epoch: order.epoch.0,
+            source_session: source.to_bytes().to_vec().into(),
+            target_session: target.to_bytes().to_vec().into(),
+            source_pod: order.source_pod.clone(),
+            target_pod: order.target_pod.clone(),
+            phase: MovePhase::Preparing.into(),
+            attempts: 1,
+            operator_term: order.operator_term,
+            max_fence_ms: order.max_fence_ms,
+            ..Move::default()
+        };
+        if let Err(error) = self.store_move(stored.clone()).await {
+            self.change(|model| model.end_move(order.shard, None));
+            return Err(error.into());
+        }
+        let leader = Arc::clone(self);
+        self.tasks.spawn("move", async move { leader.run_move(stored).await });
+        Ok(())
+    }
+
+    /// The sessions that a move is between, if the shard is where the order says.
+    fn ends_of(&self, order: &MoveOrder) -> Result<(SessionId, SessionId), MoveRefused> {
+        let precondition = |text: String| MoveRefused::Precondition(text);
+        self.see(|model| {
+            let shard = order.shard;
+            let served = model.serving(shard);
+            let (source, epoch) = served
+                .ok_or_else(|| precondition(format!("nobody serves shard {shard} at the moment")))?;
+            if epoch != order.epoch {
+                let expected = order.epoch;
+                let text = format!("shard {shard} is at epoch {epoch}, not {expected}");
+                return Err(precondition(text));
+            }
+            let pod = &model.members()[&source].about.pod;
+            if !order.source_pod.is_empty() && *pod != order.source_pod {
+                let expected = &order.source_pod;
+                let text = format!("shard {shard} is served by {pod}, not by {expected}");
+                return Err(precondition(text));
+            }
+            let target = model.session_of(&order.target_pod).ok_or_else(|| {
+                precondition(format!("{} has no live session", order.target_pod))
+            })?;
+            if target == source {
+                return Err(precondition(format!("{pod} serves shard {shard} already")));
+            }
+            Ok((source, target))
+        })
+    }
+
+    /// Ends a move that has not handed over yet.
+    pub(crate) async fn abort_move(&self, shard: ShardId, id: &str) -> Result<(), CoordError> {
+        let Some(mut known) = self.known_move(shard).filter(|known| known.move_id == id) else {
+            return Ok(());
+        };
+        if known.phase == i32::from(MovePhase::Preparing) {
+            known.phase = i32::from(MovePhase::Aborted);
+            known.reason = "Aborted".to_owned();
+            known.message = "aborted before the hand-off; the source serves on".to_owned();
+            self.store_move(known).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest move of a shard.
+    pub(crate) fn known_move(&self, shard: ShardId) -> Option<Move> {
+        self.moves.lock().get(&shard).cloned()
+    }
+
+    /// How a move stands.
+    pub(crate) fn move_state(&self, shard: ShardId, id: &str) -> MoveState {
+        match self.known_move(shard).filter(|known| known.move_id == id) {
+            Some(known) => state_of(&known),
+            None => MoveState {
+                move_id: id.to_owned(),
+                phase: MovePhase::Unknown.into(),
+                ..MoveState::default()
+            },
+        }
+    }
+
+    /// Writes a move where it survives this leader.
+    async fn store_move(&self, stored: Move) -> Result<(), CoordError> {
+        let shard = self.deps.count.shard(stored.shard);
+        let Ok(shard) = shard else { return Ok(()) };
+        let put = Write::Put {
+            key: keys::active_move(shard),
+            value: stored.encode_to_vec().into(),
+            lease: None,
+        };
+        self.commit(vec![put]).await?;
+        self.moves.lock().insert(shard, stored);
+        Ok(())
+    }
+
+    /// Goes on with the moves that an earlier leader began.
+    pub(super) fn resume_moves(self: &Arc<Self>) {
+        let active: Vec<_> =
+            self.moves.lock().values().filter(|known| !has_ended(known)).cloned().collect();
+        for stored in active {
+            if let Ok(shard) = self.deps.count.shard(stored.shard) {
+                self.change(|model| model.begin_move(shard));
+                let leader = Arc::clone(self);
+                self.tasks.spawn("move", async move { leader.run_move(stored).await });
+            }
+        }
+    }
+
+    /// Moves the shards of sessions that want to end, a few at a time.
+    pub(super) fn empty_leaving(self: &Arc<Self>) {
+        let orders: Vec<_> = self.see(|model| {
+            let leaving = model.members().iter().filter(|(_, member)| member.leaving);
+            let moving = model.count().shards().filter(|shard| model.is_moving(*shard)).count();
+            let free = LEAVING_AT_ONCE.saturating_sub(moving);
+            leaving
+                .flat_map(|(id, _)| model.new_homes(*id))
+                .filter(|(shard, _)| !model.is_moving(*shard))
+                .take(free)
+                .filter_map(|(shard, to)| {
+                    let (source, epoch) = model.serving(shard)?;
+                    Some(MoveOrder {
+                        id: format!("leave-{shard}-e{epoch}"),
+                        shard,
+                        epoch,
+                        source_pod: model.members().get(&source)?.about.pod.clone(),
+                        target_pod: model.members().get(&to)?.about.pod.clone(),
+                        max_fence_ms: 2_000,
+                        operator_term: *self.operator_term.lock(),
+                    })
+                })
+                .collect()
+        });
+        for order in orders {
+            let leader = Arc::clone(self);
+            self.tasks.spawn("leave", async move {
+                if let Err(error) = leader.begin_move(order).await {
+                    tracing::debug!(%error, "a shard of a leaving owner moves later");
+                }
+            });
+        }
+    }
+}
+
+/// Whether a move is over.
+pub(crate) fn has_ended(known: &Move) -> bool {
+    let ended = [MovePhase::Committed, MovePhase::Aborted, MovePhase::Failed];
+    ended.into_iter().any(|phase| known.phase == i32::from(phase))
+}
+
+fn state_of(known: &Move) -> MoveState {
+    MoveState {
+        move_id: known.move_id.clone(),
+        phase: known.phase,
+        reason: known.reason.clone(),
+        message: known.message.clone(),
+        source_epoch: known.epoch,
+        committed_epoch: known.committed_epoch,
+        released_block: known.released_block,
+        fence_ms: known.fence_ms,
+        refused: known.refused,
+        attempts: known.attempts,
+    }
+}
