@@ -8,7 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+/// How the names of entries begin; `make` takes no other.
+const OURS: [&str; 9] = [
+    ".new-",
+    "buildah",
+    "cassandra-",
+    "image-",
+    "kind-",
+    "pause-",
+    "program-",
+    "rootfs-",
+    "tools-",
+];
 
 /// The cache's directory.
 #[derive(Clone, Debug)]
@@ -46,6 +59,21 @@ impl Cache {
         self.root.join(format!("{name}-{key}"))
     }
 
+    /// Removes everything that is kept, and the directory if nothing else is in it: someone may
+    /// have named one that is not ours alone.
+    pub(crate) fn purge(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if OURS.iter().any(|prefix| name.starts_with(prefix)) {
+                remove_dir(&entry.path())?;
+            }
+        }
+        // Not empty, or not there.
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+
     /// Makes an entry, unless it is there, by filling the directory that `build` is given. A build
     /// that fails or dies leaves no entry; one that finished is there for good.
     pub(crate) fn make(
@@ -54,6 +82,10 @@ impl Cache {
         key: &Key,
         build: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
+        let known = OURS
+            .iter()
+            .any(|prefix| format!("{name}-").starts_with(prefix));
+        ensure!(known, "{name} is no name of an entry");
         let entry = self.entry(name, key);
         if entry.exists() {
             return Ok(entry);

@@ -28,7 +28,7 @@ pub(crate) fn run(purge: bool) -> Result<()> {
         Some(Backend::Local { .. }) | None => teardown::remove(&env, false)?,
     }
     if purge {
-        remove_dir(env.cache.root())?;
+        env.cache.purge()?;
     }
     drop(lock);
     // Whoever waits for the lock by now has the file open and loses nothing.

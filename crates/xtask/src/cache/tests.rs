@@ -30,10 +30,10 @@ fn an_entry_is_built_once() {
     let cache = Cache::at(dir.path());
     let key = Key::of(["x"]);
     let build = |dir: &std::path::Path| Ok(fs::write(dir.join("a"), "1")?);
-    let entry = cache.make("thing", &key, build).unwrap();
+    let entry = cache.make("tools", &key, build).unwrap();
     assert_eq!(fs::read_to_string(entry.join("a")).unwrap(), "1");
     let again = cache
-        .make("thing", &key, |_| anyhow::bail!("built twice"))
+        .make("tools", &key, |_| anyhow::bail!("built twice"))
         .unwrap();
     assert_eq!(entry, again);
 }
@@ -46,6 +46,22 @@ fn a_failed_build_leaves_nothing() {
         fs::write(dir.join("half"), "")?;
         anyhow::bail!("no")
     };
-    assert!(cache.make("thing", &Key::of(["x"]), failing).is_err());
+    assert!(cache.make("tools", &Key::of(["x"]), failing).is_err());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_purge_spares_what_is_not_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::at(dir.path());
+    cache.make("tools", &Key::of(["x"]), |_| Ok(())).unwrap();
+    fs::write(dir.path().join("letter"), "").unwrap();
+    cache.purge().unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
+    assert_eq!(left, ["letter"]);
+    assert!(cache.make("letters", &Key::of(["x"]), |_| Ok(())).is_err());
 }
