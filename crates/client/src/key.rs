@@ -32,10 +32,7 @@ impl Seed {
 
     /// From 32 stored bytes; nothing for another length.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes
-            .try_into()
-            .ok()
-            .map(|bytes| Self(Zeroizing::new(bytes)))
+        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
     /// For the store.
@@ -74,9 +71,7 @@ impl DeviceKey {
     /// When the library refuses the seed.
     pub fn new(seed: &Seed) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.bytes());
-        Ok(Self {
-            pair: pair.map_err(|_| KeyError::BadSeed)?,
-        })
+        Ok(Self { pair: pair.map_err(|_| KeyError::BadSeed)? })
     }
 
     /// What the server knows of it.
@@ -125,10 +120,7 @@ mod tests {
         let proof = key.prove_hello(&[1; 32], account, DeviceNo(3));
         let input = |binding| hello_input(&[binding; 32], account, DeviceNo(3));
         assert!(public.verify(&input(1), &proof).is_ok());
-        assert!(
-            public.verify(&input(2), &proof).is_err(),
-            "another connection's binding"
-        );
+        assert!(public.verify(&input(2), &proof).is_err(), "another connection's binding");
         let refresh = key.prove_refresh("abc");
         assert!(public.verify(&refresh_input("abc"), &refresh).is_ok());
         assert!(public.verify(b"abc", &refresh).is_err());

@@ -95,11 +95,7 @@ impl Place {
             }),
             Some(Kind::Hole(_)) | None => Content::Hole,
         };
-        Ok(Self {
-            seq,
-            clock_ms: entry.clock_ms,
-            content,
-        })
+        Ok(Self { seq, clock_ms: entry.clock_ms, content })
     }
 
     /// As an entry, for the local store.
@@ -129,10 +125,7 @@ impl Place {
             }),
             Content::Hole => Kind::Hole(wire::Hole {}),
         };
-        wire::InboxEntry {
-            clock_ms: self.clock_ms,
-            kind: Some(kind),
-        }
+        wire::InboxEntry { clock_ms: self.clock_ms, kind: Some(kind) }
     }
 
     /// Roughly what it weighs in memory.
@@ -193,10 +186,7 @@ mod tests {
     #[test]
     fn places_come_back_from_the_wire() {
         let incoming = Content::Incoming(Incoming {
-            sender: DeviceId {
-                account: account(1),
-                device: DeviceNo(2),
-            },
+            sender: DeviceId { account: account(1), device: DeviceNo(2) },
             msg_id: MsgId([3; 16]),
             body: Bytes::from_static(b"body"),
             expires_at_ms: 4,
@@ -217,20 +207,10 @@ mod tests {
             code: 4106,
         });
         for content in [incoming, sent, notice, Content::Hole] {
-            let place = Place {
-                seq: InboxSeq(11),
-                clock_ms: 12,
-                content,
-            };
+            let place = Place { seq: InboxSeq(11), clock_ms: 12, content };
             assert_eq!(Place::from_wire(InboxSeq(11), place.to_wire()), Ok(place));
         }
-        let unknown = wire::InboxEntry {
-            clock_ms: 1,
-            kind: None,
-        };
-        assert_eq!(
-            Place::from_wire(InboxSeq(1), unknown).unwrap().content,
-            Content::Hole
-        );
+        let unknown = wire::InboxEntry { clock_ms: 1, kind: None };
+        assert_eq!(Place::from_wire(InboxSeq(1), unknown).unwrap().content, Content::Hole);
     }
 }

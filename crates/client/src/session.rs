@@ -58,11 +58,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let sdk = concat!("iris-rust/", env!("CARGO_PKG_VERSION")).to_owned();
-        Self {
-            window_messages: 256,
-            window_bytes: 256 * 1024,
-            sdk,
-        }
+        Self { window_messages: 256, window_bytes: 256 * 1024, sdk }
     }
 }
 
@@ -218,11 +214,7 @@ impl Session {
             Input::Stored { upto } => self.stored(upto, out),
             Input::StoreFailed => self.stop(Stop::StoreFailed, out),
             Input::Consumed { places, bytes } => self.inbox.consumed(places, bytes),
-            Input::Call {
-                id,
-                op,
-                patience_ms,
-            } => self.calls.add(now, id, &op, patience_ms, out),
+            Input::Call { id, op, patience_ms } => self.calls.add(now, id, &op, patience_ms, out),
             Input::Tokens { access, valid_ms } => self.refreshed(now, access, valid_ms, out),
             Input::NoTokens(why) => self.not_refreshed(now, why, out),
             Input::Reconnect => self.reconnect(now, out),
@@ -286,10 +278,7 @@ impl Session {
 
     fn persist(&mut self, record: crate::store::Record, out: &mut Vec<Effect>) -> Ticket {
         self.tickets.issued = self.tickets.issued.next();
-        out.push(Effect::Persist {
-            ticket: self.tickets.issued,
-            record,
-        });
+        out.push(Effect::Persist { ticket: self.tickets.issued, record });
         self.tickets.issued
     }
 

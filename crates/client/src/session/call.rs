@@ -119,20 +119,12 @@ impl Calls {
         out: &mut Vec<Effect>,
     ) {
         if self.pending.len() >= CALLS_MAX {
-            out.push(Effect::Called {
-                id,
-                answer: Err(CalledOff::TooMany),
-            });
+            out.push(Effect::Called { id, answer: Err(CalledOff::TooMany) });
             return;
         }
         let until = MonoUs(now.0 + patience_ms * 1000);
         let state = CallState::Due(now);
-        self.pending.push_back(Pending {
-            id,
-            payload: to_wire(op),
-            until,
-            state,
-        });
+        self.pending.push_back(Pending { id, payload: to_wire(op), until, state });
     }
 
     /// Asks what is due.
@@ -161,10 +153,7 @@ impl Calls {
     pub(super) fn expire(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
         self.pending.retain(|call| {
             if call.until <= now {
-                out.push(Effect::Called {
-                    id: call.id,
-                    answer: Err(CalledOff::TimedOut),
-                });
+                out.push(Effect::Called { id: call.id, answer: Err(CalledOff::TimedOut) });
             }
             call.until > now
         });
@@ -172,10 +161,7 @@ impl Calls {
 
     pub(super) fn call_off(&mut self, out: &mut Vec<Effect>) {
         for call in self.pending.drain(..) {
-            out.push(Effect::Called {
-                id: call.id,
-                answer: Err(CalledOff::Stopped),
-            });
+            out.push(Effect::Called { id: call.id, answer: Err(CalledOff::Stopped) });
         }
     }
 
@@ -204,10 +190,7 @@ impl Calls {
                 call.state = CallState::Due(MonoUs(now.0 + again_ms * 1000));
             }
         } else if let Some(call) = self.pending.remove(at) {
-            out.push(Effect::Called {
-                id: call.id,
-                answer: from_wire(result),
-            });
+            out.push(Effect::Called { id: call.id, answer: from_wire(result) });
         }
     }
 }
@@ -238,9 +221,9 @@ fn to_wire(op: &CallOp) -> wire::Call {
     let op = match op {
         CallOp::ListDevices => Op::ListDevices(wire::ListDevices {}),
         CallOp::RevokeDevice(device) => Op::RevokeDevice(wire::RevokeDevice { device: device.0 }),
-        CallOp::FindAccount(handle) => Op::FindAccount(wire::FindAccount {
-            handle: handle.clone(),
-        }),
+        CallOp::FindAccount(handle) => {
+            Op::FindAccount(wire::FindAccount { handle: handle.clone() })
+        }
     };
     wire::Call { op: Some(op) }
 }
@@ -248,18 +231,13 @@ fn to_wire(op: &CallOp) -> wire::Call {
 fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
     use wire::call_result::Result as Kind;
     if result.code != 0 {
-        return Err(CalledOff::Refused {
-            code: result.code,
-            text: result.text,
-        });
+        return Err(CalledOff::Refused { code: result.code, text: result.text });
     }
     match result.result {
         None => Ok(CallAnswer::Done),
         Some(Kind::Account(found)) => {
             let account = AccountId::from_bytes(&found.account);
-            account
-                .map(CallAnswer::Account)
-                .map_err(|_| CalledOff::Malformed)
+            account.map(CallAnswer::Account).map_err(|_| CalledOff::Malformed)
         }
         Some(Kind::Devices(list)) => {
             let devices = list.devices.into_iter().map(|info| {
@@ -273,9 +251,7 @@ fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
                 })
             });
             let devices = devices.collect::<Result<_, _>>();
-            devices
-                .map(CallAnswer::Devices)
-                .map_err(|_| CalledOff::Malformed)
+            devices.map(CallAnswer::Devices).map_err(|_| CalledOff::Malformed)
         }
     }
 }

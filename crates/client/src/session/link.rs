@@ -69,10 +69,7 @@ pub(super) struct Open {
 
 impl Link {
     pub(super) fn first() -> Self {
-        Self::Resting(Rest {
-            at: MonoUs(0),
-            target: Target::Any,
-        })
+        Self::Resting(Rest { at: MonoUs(0), target: Target::Any })
     }
 }
 
@@ -87,10 +84,7 @@ impl Session {
             return;
         }
         let until = MonoUs(now.0 + GREETING_US);
-        self.link = Link::Greeting(Greeting {
-            until,
-            greeted: false,
-        });
+        self.link = Link::Greeting(Greeting { until, greeted: false });
         if let Some(binding) = binding {
             self.hello(now, &binding, out);
         }
@@ -108,10 +102,7 @@ impl Session {
             capabilities: 0,
             access_token: access,
             device: self.device.0,
-            proof: self
-                .key
-                .prove_hello(binding, self.account, self.device)
-                .into(),
+            proof: self.key.prove_hello(binding, self.account, self.device).into(),
             cursor: cursor.0,
             stream_gen,
             window: Some(window),
@@ -131,10 +122,7 @@ impl Session {
 
     pub(super) fn lost(&mut self, now: MonoUs, text: String, out: &mut Vec<Effect>) {
         let target = match &self.link {
-            Link::Open(Open {
-                leave: Some((_, target, _)),
-                ..
-            }) => target.clone(),
+            Link::Open(Open { leave: Some((_, target, _)), .. }) => target.clone(),
             Link::Open(_) | Link::Greeting(_) => Target::Any,
             Link::Resting(_) | Link::Dialing | Link::Stopped(_) => return,
         };
@@ -147,19 +135,13 @@ impl Session {
             Link::Open(_) | Link::Greeting(_) | Link::Dialing => {
                 out.push(Effect::Hangup);
                 let why = Why::Asked;
-                out.push(Effect::Event(Event::Disconnected {
-                    why,
-                    retry_in_ms: 0,
-                }));
+                out.push(Effect::Event(Event::Disconnected { why, retry_in_ms: 0 }));
             }
             Link::Resting(_) | Link::Stopped(_) => {}
         }
         self.backoff.reset();
         self.calls.forget_connection(now);
-        self.link = Link::Resting(Rest {
-            at: now,
-            target: Target::Any,
-        });
+        self.link = Link::Resting(Rest { at: now, target: Target::Any });
     }
 
     /// The client gives the connection up by itself.
@@ -182,25 +164,16 @@ impl Session {
             self.backoff.reset();
         }
         let wait_ms = self.backoff.next_ms(&mut self.rng).max(wait_ms);
-        out.push(Effect::Event(Event::Disconnected {
-            why,
-            retry_in_ms: wait_ms,
-        }));
+        out.push(Effect::Event(Event::Disconnected { why, retry_in_ms: wait_ms }));
         self.calls.forget_connection(now);
-        self.link = Link::Resting(Rest {
-            at: MonoUs(now.0 + wait_ms * 1000),
-            target,
-        });
+        self.link = Link::Resting(Rest { at: MonoUs(now.0 + wait_ms * 1000), target });
     }
 
     /// As [`Session::end`], without a failure to wait for.
     fn rest(&mut self, now: MonoUs, wait_ms: u64, target: Target, out: &mut Vec<Effect>) {
         out.push(Effect::Hangup);
         self.calls.forget_connection(now);
-        self.link = Link::Resting(Rest {
-            at: MonoUs(now.0 + wait_ms * 1000),
-            target,
-        });
+        self.link = Link::Resting(Rest { at: MonoUs(now.0 + wait_ms * 1000), target });
     }
 
     pub(super) fn stop(&mut self, stop: Stop, out: &mut Vec<Effect>) {
@@ -258,10 +231,7 @@ impl Session {
                 {
                     let (target, code) = (target.clone(), *code);
                     let why = Why::Leaving { code };
-                    out.push(Effect::Event(Event::Disconnected {
-                        why,
-                        retry_in_ms: 0,
-                    }));
+                    out.push(Effect::Event(Event::Disconnected { why, retry_in_ms: 0 }));
                     return self.rest(now, 0, target, out);
                 }
                 let silent_us = now.us_since(open.heard_at);
@@ -358,13 +328,10 @@ impl Session {
         if welcome.resume() == wire::Resume::SnapshotNeeded {
             self.start_from(&welcome, out);
             let why = Why::Snapshot;
-            out.push(Effect::Event(Event::Disconnected {
-                why,
-                retry_in_ms: 0,
-            }));
+            out.push(Effect::Event(Event::Disconnected { why, retry_in_ms: 0 }));
             return self.rest(now, 0, Target::Any, out);
         }
-        if !self.resume_inbox(welcome.stream_gen) {
+        if !self.resume_inbox(&welcome, out) {
             return self.broken(now, "another inbox than the one asked for", out);
         }
         if let Err(stop) = self.resume_sends(&welcome) {
@@ -374,9 +341,7 @@ impl Session {
         if frame_bytes_max > 0 {
             self.frame_bytes_max = frame_bytes_max.clamp(FRAME_BYTES_MIN, FRAME_BYTES_HARD_MAX);
         }
-        let advised = Some(welcome.keepalive_ms)
-            .filter(|ms| *ms > 0)
-            .unwrap_or(KEEPALIVE_MS);
+        let advised = Some(welcome.keepalive_ms).filter(|ms| *ms > 0).unwrap_or(KEEPALIVE_MS);
         self.link = Link::Open(Open {
             since: now,
             keepalive_us: u64::from(advised.max(KEEPALIVE_MS_MIN)) * 1000,
@@ -386,20 +351,13 @@ impl Session {
         });
         self.counters.connects += 1;
         let head = iris_core::seq::InboxSeq(welcome.head);
-        out.push(Effect::Event(Event::Connected {
-            connection: welcome.connection_id,
-            head,
-        }));
+        out.push(Effect::Event(Event::Connected { connection: welcome.connection_id, head }));
     }
 
     fn go_away(&mut self, now: MonoUs, go_away: wire::GoAway) {
         let wait_ms = self.rng.upto(u64::from(go_away.jitter_ms));
         let named = go_away.preferred_edges;
-        let target = if named.is_empty() {
-            Target::Elsewhere
-        } else {
-            Target::Named(named)
-        };
+        let target = if named.is_empty() { Target::Elsewhere } else { Target::Named(named) };
         if let Link::Open(open) = &mut self.link
             && open.leave.is_none()
         {
@@ -425,10 +383,7 @@ impl Session {
             Verdict::Reconnect | Verdict::Snapshot => Target::Any,
         };
         out.push(Effect::Hangup);
-        let why = Why::Ended {
-            code: error.code,
-            text: error.text,
-        };
+        let why = Why::Ended { code: error.code, text: error.text };
         self.end(now, why, (u64::from(error.retry_after_ms), target), out);
     }
 

@@ -20,10 +20,8 @@ use super::{Config, Session};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    /// The stream that the numbers count in; 0 until the first place came.
+    /// The stream that the numbers count in; 0 on a new device.
     stream_gen: u32,
-    /// What WELCOME said of it.
-    offered_gen: u32,
     /// The last place that was taken.
     cursor: InboxSeq,
     /// The last place on the disk.
@@ -46,16 +44,8 @@ pub(super) struct Inbox {
 
 #[derive(Debug)]
 enum Writing {
-    Places {
-        ticket: Ticket,
-        stream_gen: u32,
-        places: Vec<Place>,
-    },
-    Reset {
-        ticket: Ticket,
-        stream_gen: u32,
-        cursor: InboxSeq,
-    },
+    Places { ticket: Ticket, stream_gen: u32, places: Vec<Place> },
+    Reset { ticket: Ticket, stream_gen: u32, cursor: InboxSeq, missed: bool },
 }
 
 impl Writing {
@@ -78,7 +68,6 @@ impl Inbox {
     pub(super) fn new(stream_gen: u32, cursor: InboxSeq) -> Self {
         Self {
             stream_gen,
-            offered_gen: stream_gen,
             cursor,
             stored: cursor,
             stored_gen: stream_gen,
@@ -98,9 +87,7 @@ impl Inbox {
 
     /// Whether a change of where the inbox goes on is not yet on the disk.
     pub(super) fn is_resetting(&self) -> bool {
-        self.writing
-            .iter()
-            .any(|writing| matches!(writing, Writing::Reset { .. }))
+        self.writing.iter().any(|writing| matches!(writing, Writing::Reset { missed: true, .. }))
     }
 
     /// What HELLO says: where the disk stands, and the credit.
@@ -120,21 +107,10 @@ impl Inbox {
     }
 
     fn take(&mut self, first: InboxSeq, places: Vec<Place>) -> Taken {
-        if self.stream_gen == 0 {
-            // A new device begins where it was linked.
-            (self.cursor, self.stream_gen) = (first.prev(), self.offered_gen);
-            (self.consumed, self.acked) = (self.cursor, self.cursor);
-        }
         if first > self.cursor.next() {
-            return Taken::Gap {
-                expected: self.cursor.next(),
-                found: first,
-            };
+            return Taken::Gap { expected: self.cursor.next(), found: first };
         }
-        let new: Vec<_> = places
-            .into_iter()
-            .filter(|place| place.seq > self.cursor)
-            .collect();
+        let new: Vec<_> = places.into_iter().filter(|place| place.seq > self.cursor).collect();
         match new.last() {
             Some(last) => self.cursor = last.seq,
             None => self.ack_again = true,
@@ -143,15 +119,9 @@ impl Inbox {
     }
 
     pub(super) fn stored(&mut self, upto: Ticket, out: &mut Vec<Effect>) {
-        while self
-            .writing
-            .front()
-            .is_some_and(|writing| writing.ticket() <= upto)
-        {
+        while self.writing.front().is_some_and(|writing| writing.ticket() <= upto) {
             match self.writing.pop_front() {
-                Some(Writing::Places {
-                    stream_gen, places, ..
-                }) => {
+                Some(Writing::Places { stream_gen, places, .. }) => {
                     self.stored_gen = stream_gen;
                     for place in places {
                         self.stored = place.seq;
@@ -160,12 +130,12 @@ impl Inbox {
                         out.push(Effect::Event(Event::Placed(place)));
                     }
                 }
-                Some(Writing::Reset {
-                    stream_gen, cursor, ..
-                }) => {
+                Some(Writing::Reset { stream_gen, cursor, missed, .. }) => {
                     (self.stored, self.stored_gen) = (cursor, stream_gen);
                     (self.consumed, self.acked) = (cursor, cursor);
-                    out.push(Effect::Event(Event::Missed { upto: cursor }));
+                    if missed {
+                        out.push(Effect::Event(Event::Missed { upto: cursor }));
+                    }
                 }
                 None => return,
             }
@@ -186,9 +156,7 @@ impl Inbox {
         if upto > self.acked || (self.ack_again && upto > InboxSeq(0)) {
             self.acked = upto.max(self.acked);
             self.ack_again = false;
-            let ack = wire::Ack {
-                inbox_seq: self.acked.0,
-            };
+            let ack = wire::Ack { inbox_seq: self.acked.0 };
             out.push(Effect::Transmit(encoded(FrameType::Ack, None, &ack)));
             out.push(Effect::Event(Event::Acked { upto: self.acked }));
         }
@@ -201,10 +169,16 @@ impl Inbox {
 }
 
 impl Session {
-    /// Notes which stream the server counts in. Answers whether it is the device's.
-    pub(super) fn resume_inbox(&mut self, stream_gen: u32) -> bool {
-        self.inbox.offered_gen = stream_gen;
-        self.inbox.stream_gen == 0 || self.inbox.stream_gen == stream_gen
+    /// The server serves the device. Answers whether it counts in the device's stream; a new device
+    /// begins where it was linked.
+    pub(super) fn resume_inbox(&mut self, welcome: &wire::Welcome, out: &mut Vec<Effect>) -> bool {
+        let (stream_gen, cursor) = (welcome.stream_gen, InboxSeq(welcome.start));
+        if self.inbox.stored_gen == 0 && (self.inbox.stream_gen == 0 || cursor > self.inbox.cursor)
+        {
+            (self.inbox.stream_gen, self.inbox.cursor) = (stream_gen, cursor);
+            self.write_reset(cursor, (None, false), out);
+        }
+        self.inbox.stream_gen == stream_gen
     }
 
     pub(super) fn deliver(
@@ -241,18 +215,8 @@ impl Session {
             return;
         }
         let stream_gen = self.inbox.stream_gen;
-        let ticket = self.persist(
-            Record::Placed {
-                stream_gen,
-                places: places.clone(),
-            },
-            out,
-        );
-        self.inbox.writing.push_back(Writing::Places {
-            ticket,
-            stream_gen,
-            places,
-        });
+        let ticket = self.persist(Record::Placed { stream_gen, places: places.clone() }, out);
+        self.inbox.writing.push_back(Writing::Places { ticket, stream_gen, places });
     }
 
     /// The cursor names what is gone: the inbox goes on behind `floor`. A new stream also means that
@@ -261,21 +225,21 @@ impl Session {
         let (stream_gen, cursor) = (welcome.stream_gen, InboxSeq(welcome.floor));
         let other_stream = self.inbox.stream_gen != 0 && self.inbox.stream_gen != stream_gen;
         let numbers_from = other_stream.then_some(ClientSeq(welcome.next_client_seq));
-        (self.inbox.stream_gen, self.inbox.offered_gen) = (stream_gen, stream_gen);
-        self.inbox.cursor = cursor;
-        let reset = Record::Reset {
-            stream_gen,
-            cursor,
-            numbers_from,
-        };
-        let ticket = self.persist(reset, out);
-        self.inbox.writing.push_back(Writing::Reset {
-            ticket,
-            stream_gen,
-            cursor,
-        });
+        (self.inbox.stream_gen, self.inbox.cursor) = (stream_gen, cursor);
+        self.write_reset(cursor, (numbers_from, true), out);
         if let Some(first) = numbers_from {
             self.renumber_sends(first, out);
         }
+    }
+
+    fn write_reset(
+        &mut self,
+        cursor: InboxSeq,
+        (numbers_from, missed): (Option<ClientSeq>, bool),
+        out: &mut Vec<Effect>,
+    ) {
+        let stream_gen = self.inbox.stream_gen;
+        let ticket = self.persist(Record::Reset { stream_gen, cursor, numbers_from }, out);
+        self.inbox.writing.push_back(Writing::Reset { ticket, stream_gen, cursor, missed });
     }
 }

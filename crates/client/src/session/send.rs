@@ -80,12 +80,7 @@ impl Outbox {
             Frame::new(FrameType::Send, payload).encode(&mut frame);
             // Whether these went out before is not known; they are on the disk.
             let msg_id = msg_id.unwrap_or(MsgId([0; 16]));
-            outbox.push(Entry {
-                client_seq,
-                msg_id,
-                frame: frame.freeze(),
-                ticket: Ticket(0),
-            });
+            outbox.push(Entry { client_seq, msg_id, frame: frame.freeze(), ticket: Ticket(0) });
             outbox.ever_sent = client_seq;
         }
         outbox
@@ -96,12 +91,7 @@ impl Outbox {
         let client_seq = self.next;
         let frame = encoded(FrameType::Send, None, &to_wire(client_seq, draft));
         let payload = frame.slice(HEADER_BYTES..);
-        self.push(Entry {
-            client_seq,
-            msg_id: draft.msg_id,
-            frame,
-            ticket,
-        });
+        self.push(Entry { client_seq, msg_id: draft.msg_id, frame, ticket });
         (client_seq, payload)
     }
 
@@ -121,9 +111,7 @@ impl Outbox {
 
     /// The lowest undecided number.
     fn first(&self) -> ClientSeq {
-        self.entries
-            .front()
-            .map_or(self.next, |entry| entry.client_seq)
+        self.entries.front().map_or(self.next, |entry| entry.client_seq)
     }
 
     /// The server serves the device and expects `expected` next. What is below is decided.
@@ -147,12 +135,7 @@ impl Outbox {
     /// The first `count` entries count as transmitted, the others do not.
     fn rewind_to(&mut self, count: usize) {
         self.sent = count.min(self.entries.len());
-        self.sent_bytes = self
-            .entries
-            .iter()
-            .take(self.sent)
-            .map(|entry| entry.frame.len())
-            .sum();
+        self.sent_bytes = self.entries.iter().take(self.sent).map(|entry| entry.frame.len()).sum();
     }
 
     /// Transmits what the window takes. Answers how many had been transmitted before.
@@ -208,13 +191,7 @@ impl Outbox {
         self.heard_at = now;
         let mut any = false;
         while self.first() <= upto {
-            let Some(Entry {
-                client_seq,
-                msg_id,
-                frame,
-                ..
-            }) = self.entries.pop_front()
-            else {
+            let Some(Entry { client_seq, msg_id, frame, .. }) = self.entries.pop_front() else {
                 break;
             };
             self.bytes -= frame.len();
@@ -222,17 +199,10 @@ impl Outbox {
                 self.sent -= 1;
                 self.sent_bytes -= frame.len();
             }
-            let refused = refusals
-                .iter()
-                .find(|refusal| refusal.client_seq == client_seq.0);
-            let outcome = refused.map_or(Outcome::Accepted, |refusal| Outcome::Refused {
-                code: refusal.code,
-            });
-            out.push(Effect::Event(Event::Decided {
-                client_seq,
-                msg_id,
-                outcome,
-            }));
+            let refused = refusals.iter().find(|refusal| refusal.client_seq == client_seq.0);
+            let outcome = refused
+                .map_or(Outcome::Accepted, |refusal| Outcome::Refused { code: refusal.code });
+            out.push(Effect::Event(Event::Decided { client_seq, msg_id, outcome }));
             any = true;
         }
         if any {
@@ -278,12 +248,7 @@ impl Outbox {
             let frame = encoded(FrameType::Send, None, &send);
             ticket = ticket.next();
             bound.push((self.next, frame.slice(HEADER_BYTES..)));
-            self.push(Entry {
-                client_seq: self.next,
-                msg_id: entry.msg_id,
-                frame,
-                ticket,
-            });
+            self.push(Entry { client_seq: self.next, msg_id: entry.msg_id, frame, ticket });
         }
         bound
     }
@@ -292,8 +257,7 @@ impl Outbox {
 impl Session {
     pub(super) fn resume_sends(&mut self, welcome: &wire::Welcome) -> Result<(), Stop> {
         let window = welcome.window.unwrap_or_default();
-        self.outbox
-            .resume(ClientSeq(welcome.next_client_seq), window)
+        self.outbox.resume(ClientSeq(welcome.next_client_seq), window)
     }
 
     pub(super) fn send_ack(&mut self, now: MonoUs, ack: &wire::SendAck, out: &mut Vec<Effect>) {
@@ -312,8 +276,7 @@ impl Session {
         // Many devices are told the same at the same moment.
         let jitter_ms = self.rng.upto(u64::from(nack.retry_after_ms) / 4);
         let client_seq = ClientSeq(nack.client_seq);
-        self.outbox
-            .nacked(now, client_seq, nack.retry_after_ms, jitter_ms);
+        self.outbox.nacked(now, client_seq, nack.retry_after_ms, jitter_ms);
         out.push(Effect::Event(Event::Nacked {
             client_seq,
             code: nack.code,
@@ -344,10 +307,8 @@ fn to_wire(client_seq: ClientSeq, draft: &Draft) -> wire::Send {
         Bodies::Shared(body) => (body.clone(), Vec::new()),
         Bodies::PerDevice(bodies) => {
             let bodies = bodies.iter();
-            let bodies = bodies.map(|(device, body)| wire::DeviceBody {
-                device: device.0,
-                body: body.clone(),
-            });
+            let bodies = bodies
+                .map(|(device, body)| wire::DeviceBody { device: device.0, body: body.clone() });
             (Bytes::new(), bodies.collect())
         }
     };

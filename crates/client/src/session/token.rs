@@ -59,8 +59,7 @@ impl TokenState {
     }
 
     fn is_new(&self, now: MonoUs) -> bool {
-        self.taken_at
-            .is_some_and(|at| now.us_since(at) < TOO_SOON_US)
+        self.taken_at.is_some_and(|at| now.us_since(at) < TOO_SOON_US)
     }
 
     /// It ended, or the server does not take it any more: the next one is asked for.
@@ -68,11 +67,7 @@ impl TokenState {
         if self.access.take().is_none() {
             return;
         }
-        let wait_ms = if self.is_new(now) {
-            self.backoff.next_ms(rng)
-        } else {
-            0
-        };
+        let wait_ms = if self.is_new(now) { self.backoff.next_ms(rng) } else { 0 };
         self.refresh_at = MonoUs(now.0 + wait_ms * 1000);
     }
 }
@@ -98,14 +93,8 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         if self.is_open() {
-            let refresh = wire::AuthRefresh {
-                access_token: access.clone(),
-            };
-            out.push(Effect::Transmit(encoded(
-                FrameType::AuthRefresh,
-                None,
-                &refresh,
-            )));
+            let refresh = wire::AuthRefresh { access_token: access.clone() };
+            out.push(Effect::Transmit(encoded(FrameType::AuthRefresh, None, &refresh)));
         }
         if !self.token.is_new(now) {
             self.token.backoff.reset();

@@ -74,9 +74,7 @@ impl FileStore {
 
     fn write(&mut self, records: &[Record], durable: bool) -> Result<(), StoreError> {
         let mut batch = Vec::new();
-        records
-            .iter()
-            .for_each(|record| format::encode(record, &mut batch));
+        records.iter().for_each(|record| format::encode(record, &mut batch));
         let framed = journal::frame(&batch);
         let path = self.directory.join(JOURNAL);
         let failed = io_error("write", &path);
@@ -119,9 +117,7 @@ impl Store for FileStore {
         // Whether a failed write reached the disk is unknown: nothing may be built on it.
         self.broken = true;
         self.write(&records, durable)?;
-        records
-            .into_iter()
-            .for_each(|record| self.state.apply(record));
+        records.into_iter().for_each(|record| self.state.apply(record));
         self.rewrite_if_large(REWRITE_ABOVE_BYTES)?;
         self.broken = false;
         Ok(())
@@ -137,9 +133,7 @@ fn make_directory(directory: &Path) -> Result<(), StoreError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(directory)
-        .map_err(io_error("make", directory))
+    builder.create(directory).map_err(io_error("make", directory))
 }
 
 fn lock(directory: &Path) -> Result<File, StoreError> {
@@ -168,11 +162,7 @@ fn sync_directory(directory: &Path) -> Result<(), StoreError> {
 
 fn io_error(what: &'static str, path: &Path) -> impl Fn(std::io::Error) -> StoreError + use<> {
     let path = path.display().to_string();
-    move |source| StoreError::Io {
-        what,
-        path: path.clone(),
-        source,
-    }
+    move |source| StoreError::Io { what, path: path.clone(), source }
 }
 
 fn length(bytes: &[u8]) -> u64 {

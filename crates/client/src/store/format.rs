@@ -103,21 +103,16 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             access_until_ms: tokens.access_until_ms,
             refresh: tokens.refresh.clone(),
         }),
-        Record::Bound { client_seq, send } => Kind::Bound(StoredBound {
-            client_seq: client_seq.0,
-            send: send.clone(),
-        }),
+        Record::Bound { client_seq, send } => {
+            Kind::Bound(StoredBound { client_seq: client_seq.0, send: send.clone() })
+        }
         Record::Decided { upto } => Kind::Decided(upto.0),
         Record::Placed { stream_gen, places } => Kind::Placed(StoredPlaced {
             stream_gen: *stream_gen,
             first: places.first().map_or(0, |place| place.seq.0),
             entries: places.iter().map(Place::to_wire).collect(),
         }),
-        Record::Reset {
-            stream_gen,
-            cursor,
-            numbers_from,
-        } => Kind::Reset(StoredReset {
+        Record::Reset { stream_gen, cursor, numbers_from } => Kind::Reset(StoredReset {
             stream_gen: *stream_gen,
             cursor: cursor.0,
             numbers_from: numbers_from.map_or(0, |seq| seq.0),
@@ -152,13 +147,10 @@ fn record(kind: Kind) -> Option<Record> {
             access_until_ms: tokens.access_until_ms,
             refresh: tokens.refresh,
         }),
-        Kind::Bound(bound) => Record::Bound {
-            client_seq: ClientSeq(bound.client_seq),
-            send: bound.send,
-        },
-        Kind::Decided(upto) => Record::Decided {
-            upto: ClientSeq(upto),
-        },
+        Kind::Bound(bound) => {
+            Record::Bound { client_seq: ClientSeq(bound.client_seq), send: bound.send }
+        }
+        Kind::Decided(upto) => Record::Decided { upto: ClientSeq(upto) },
         Kind::Placed(placed) => Record::Placed {
             stream_gen: placed.stream_gen,
             places: (placed.first..)

@@ -18,10 +18,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty one.
     pub fn new(history_max: HistoryMax) -> Self {
-        Self {
-            state: State::new(history_max),
-            kept: None,
-        }
+        Self { state: State::new(history_max), kept: None }
     }
 
     /// One that begins with `state`.
@@ -32,10 +29,7 @@ impl MemoryStore {
     /// One whose state outlives it, as a disk outlives a process.
     pub fn on(kept: &Arc<Mutex<State>>) -> Self {
         let state = kept.lock().clone();
-        Self {
-            state,
-            kept: Some(Arc::clone(kept)),
-        }
+        Self { state, kept: Some(Arc::clone(kept)) }
     }
 }
 
@@ -45,9 +39,7 @@ impl Store for MemoryStore {
     }
 
     fn append(&mut self, records: Vec<Record>, _durable: bool) -> Result<(), StoreError> {
-        records
-            .into_iter()
-            .for_each(|record| self.state.apply(record));
+        records.into_iter().for_each(|record| self.state.apply(record));
         if let Some(kept) = &self.kept {
             kept.lock().clone_from(&self.state);
         }

@@ -28,15 +28,9 @@ pub struct HistoryMax {
 
 impl HistoryMax {
     /// For a person: the last 10,000 messages within 32 MiB.
-    pub const PERSON: Self = Self {
-        messages: 10_000,
-        bytes: 32 * 1024 * 1024,
-    };
+    pub const PERSON: Self = Self { messages: 10_000, bytes: 32 * 1024 * 1024 };
     /// None, for load generation.
-    pub const NONE: Self = Self {
-        messages: 0,
-        bytes: 0,
-    };
+    pub const NONE: Self = Self { messages: 0, bytes: 0 };
 }
 
 /// See the module.
@@ -96,11 +90,7 @@ impl State {
                 self.stream_gen = stream_gen;
                 places.into_iter().for_each(|place| self.place(place));
             }
-            Record::Reset {
-                stream_gen,
-                cursor,
-                numbers_from,
-            } => {
+            Record::Reset { stream_gen, cursor, numbers_from } => {
                 (self.stream_gen, self.cursor) = (stream_gen, cursor);
                 if let Some(next) = numbers_from {
                     self.next_client_seq = next;
@@ -113,33 +103,21 @@ impl State {
 
     /// The records that make this state out of nothing.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let first = self
-            .undecided
-            .front()
-            .map_or(self.next_client_seq, |(seq, _)| *seq);
+        let first = self.undecided.front().map_or(self.next_client_seq, |(seq, _)| *seq);
         let runs = (0..self.history.len()).step_by(PLACES_IN_RECORD);
         let places = runs.map(|from| Record::Placed {
             stream_gen: self.stream_gen,
-            places: self
-                .history
-                .iter()
-                .skip(from)
-                .take(PLACES_IN_RECORD)
-                .cloned()
-                .collect(),
+            places: self.history.iter().skip(from).take(PLACES_IN_RECORD).cloned().collect(),
         });
         let reset = Record::Reset {
             stream_gen: self.stream_gen,
             cursor: self.cursor,
             numbers_from: Some(first),
         };
-        let bound = self
-            .undecided
-            .iter()
-            .map(|(client_seq, send)| Record::Bound {
-                client_seq: *client_seq,
-                send: send.clone(),
-            });
+        let bound = self.undecided.iter().map(|(client_seq, send)| Record::Bound {
+            client_seq: *client_seq,
+            send: send.clone(),
+        });
         (self.key.clone().map(Record::Key).into_iter())
             .chain(self.login.clone().map(Record::Login))
             .chain(self.tokens.clone().map(Record::Tokens))
@@ -150,12 +128,7 @@ impl State {
 
     /// The newest `count` places that `wanted` wants, oldest first.
     pub fn newest(&self, count: usize, wanted: impl Fn(&Place) -> bool) -> Vec<Place> {
-        let found = self
-            .history
-            .iter()
-            .rev()
-            .filter(|place| wanted(place))
-            .take(count);
+        let found = self.history.iter().rev().filter(|place| wanted(place)).take(count);
         let mut found: Vec<_> = found.cloned().collect();
         found.reverse();
         found
@@ -197,10 +170,7 @@ impl State {
 
     /// The server does not send the body of a message back to the device that sent it.
     fn fill_in(&self, sent: &mut Sent) {
-        let own = self
-            .login
-            .as_ref()
-            .is_some_and(|login| login.device == sent.device);
+        let own = self.login.as_ref().is_some_and(|login| login.device == sent.device);
         if !own || !sent.body.is_empty() {
             return;
         }

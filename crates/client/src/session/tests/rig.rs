@@ -57,10 +57,7 @@ pub(super) fn welcome() -> wire::Welcome {
         stream_gen: 1,
         next_client_seq: 1,
         keepalive_ms: 30_000,
-        window: Some(wire::Window {
-            messages: 4,
-            bytes: 10_000,
-        }),
+        window: Some(wire::Window { messages: 4, bytes: 10_000 }),
         ..wire::Welcome::default()
     }
 }
@@ -77,10 +74,7 @@ pub(super) fn deliver(first: u64, count: u64) -> wire::Deliver {
             clock: n,
         })),
     };
-    wire::Deliver {
-        first_inbox_seq: first,
-        entries: (first..first + count).map(entry).collect(),
-    }
+    wire::Deliver { first_inbox_seq: first, entries: (first..first + count).map(entry).collect() }
 }
 
 impl Rig {
@@ -137,10 +131,7 @@ impl Rig {
 
     /// Time goes on until the session wants something, at most so long. Answers how long it was.
     pub(super) fn pass_until_due(&mut self, max_ms: u64) -> u64 {
-        let due = self
-            .session
-            .wake_at()
-            .map_or(u64::MAX, |at| at.0.saturating_sub(self.now.0));
+        let due = self.session.wake_at().map_or(u64::MAX, |at| at.0.saturating_sub(self.now.0));
         let ms = due.div_ceil(1000).min(max_ms);
         self.pass(ms);
         ms
@@ -184,8 +175,7 @@ impl Rig {
                 Effect::Hangup => self.hangups += 1,
                 Effect::Transmit(bytes) => {
                     let mut bytes = BytesMut::from(&bytes[..]);
-                    self.sent
-                        .push(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
+                    self.sent.push(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
                 }
                 Effect::Persist { ticket, record } => {
                     assert_eq!(ticket, self.issued.next(), "writes are numbered densely");
@@ -204,15 +194,11 @@ impl Rig {
             }
         }
         if self.eager && places.0 > 0 {
-            self.input(Input::Consumed {
-                places: places.0,
-                bytes: places.1,
-            });
+            self.input(Input::Consumed { places: places.0, bytes: places.1 });
         }
         if self.instant && self.issued > Ticket(0) {
             let mut out = Vec::new();
-            self.session
-                .step(self.now, Input::Stored { upto: self.issued }, &mut out);
+            self.session.step(self.now, Input::Stored { upto: self.issued }, &mut out);
             if !out.is_empty() {
                 self.perform(out);
             }
@@ -227,25 +213,20 @@ impl Rig {
     pub(super) fn sends(&mut self) -> Vec<u64> {
         let frames = self.take_sent().into_iter();
         let sends = frames.filter(|frame| frame.known() == Some(FrameType::Send));
-        sends
-            .map(|frame| wire::Send::decode(frame.payload).unwrap().client_seq)
-            .collect()
+        sends.map(|frame| wire::Send::decode(frame.payload).unwrap().client_seq).collect()
     }
 
     /// The ACKs since the last look.
     pub(super) fn acks(&mut self) -> Vec<u64> {
         let frames = self.take_sent().into_iter();
         let acks = frames.filter(|frame| frame.known() == Some(FrameType::Ack));
-        acks.map(|frame| wire::Ack::decode(frame.payload).unwrap().inbox_seq)
-            .collect()
+        acks.map(|frame| wire::Ack::decode(frame.payload).unwrap().inbox_seq).collect()
     }
 
     pub(super) fn hello(&mut self) -> wire::Hello {
         self.dials.clear();
         self.take_sent();
-        self.input(Input::Connected {
-            binding: Some([9; 32]),
-        });
+        self.input(Input::Connected { binding: Some([9; 32]) });
         let frame = self.take_sent().remove(0);
         assert_eq!(frame.known(), Some(FrameType::Hello));
         wire::Hello::decode(frame.payload).unwrap()

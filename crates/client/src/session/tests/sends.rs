@@ -12,19 +12,11 @@ use iris_core::message::{Address, Bodies};
 use iris_core::seq::ClientSeq;
 
 fn ack(upto: u64) -> wire::SendAck {
-    wire::SendAck {
-        client_seq: upto,
-        ..wire::SendAck::default()
-    }
+    wire::SendAck { client_seq: upto, ..wire::SendAck::default() }
 }
 
 fn nack(from: u64, retry_after_ms: u32) -> wire::SendNack {
-    wire::SendNack {
-        client_seq: from,
-        code: 5001,
-        retry_after_ms,
-        ..wire::SendNack::default()
-    }
+    wire::SendNack { client_seq: from, code: 5001, retry_after_ms, ..wire::SendNack::default() }
 }
 
 #[test]
@@ -46,17 +38,8 @@ fn no_more_is_under_way_than_the_window_takes() {
     assert_eq!(rig.sends(), [1, 2, 3, 4]);
     rig.server(FrameType::SendAck, &ack(2));
     assert_eq!(rig.sends(), [5, 6]);
-    let big = wire::Window {
-        messages: 100,
-        bytes: 1000,
-    };
-    let mut rig = Rig::open(
-        start(),
-        &wire::Welcome {
-            window: Some(big),
-            ..welcome()
-        },
-    );
+    let big = wire::Window { messages: 100, bytes: 1000 };
+    let mut rig = Rig::open(start(), &wire::Welcome { window: Some(big), ..welcome() });
     rig.submit(5000);
     rig.submit(10);
     assert_eq!(rig.sends(), [1], "a single one always fits");
@@ -65,10 +48,7 @@ fn no_more_is_under_way_than_the_window_takes() {
         rig.submit(200);
     }
     assert_eq!(rig.sends(), [2, 3, 4, 5], "bytes count too");
-    let more = wire::Window {
-        messages: 0,
-        bytes: 250,
-    };
+    let more = wire::Window { messages: 0, bytes: 250 };
     rig.server(FrameType::Window, &more);
     assert_eq!(rig.sends(), [6], "credit is added");
 }
@@ -79,45 +59,22 @@ fn acks_are_cumulative_and_name_the_refused() {
     for _ in 0..3 {
         rig.submit(10);
     }
-    let refusals = vec![wire::Refusal {
-        client_seq: 2,
-        code: 4105,
-    }];
-    let ack = wire::SendAck {
-        client_seq: 3,
-        server_time_ms: 0,
-        refusals,
-    };
+    let refusals = vec![wire::Refusal { client_seq: 2, code: 4105 }];
+    let ack = wire::SendAck { client_seq: 3, server_time_ms: 0, refusals };
     rig.server(FrameType::SendAck, &ack);
     let outcomes: Vec<_> = rig
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Decided {
-                client_seq,
-                outcome,
-                ..
-            } => Some((client_seq.0, *outcome)),
+            Event::Decided { client_seq, outcome, .. } => Some((client_seq.0, *outcome)),
             _ => None,
         })
         .collect();
     let refused = Outcome::Refused { code: 4105 };
-    assert_eq!(
-        outcomes,
-        [(1, Outcome::Accepted), (2, refused), (3, Outcome::Accepted)]
-    );
-    assert!(
-        rig.records
-            .contains(&Record::Decided { upto: ClientSeq(3) })
-    );
+    assert_eq!(outcomes, [(1, Outcome::Accepted), (2, refused), (3, Outcome::Accepted)]);
+    assert!(rig.records.contains(&Record::Decided { upto: ClientSeq(3) }));
     rig.server(FrameType::SendAck, &ack);
-    assert_eq!(
-        rig.events
-            .iter()
-            .filter(|e| matches!(e, Event::Decided { .. }))
-            .count(),
-        3
-    );
+    assert_eq!(rig.events.iter().filter(|e| matches!(e, Event::Decided { .. })).count(), 3);
 }
 
 #[test]
@@ -181,20 +138,11 @@ fn after_a_reconnect_only_what_the_server_does_not_have_goes_out() {
         rig.submit(10);
     }
     rig.sends();
-    rig.input(Input::Lost {
-        text: String::new(),
-    });
+    rig.input(Input::Lost { text: String::new() });
     rig.pass(600);
-    rig.reopen(&wire::Welcome {
-        next_client_seq: 3,
-        ..welcome()
-    });
+    rig.reopen(&wire::Welcome { next_client_seq: 3, ..welcome() });
     assert_eq!(rig.sends(), [3, 4]);
-    assert_eq!(
-        rig.session.undecided(),
-        4,
-        "what is below is decided when SEND_ACK says how"
-    );
+    assert_eq!(rig.session.undecided(), 4, "what is below is decided when SEND_ACK says how");
     rig.server(FrameType::SendAck, &ack(2));
     assert_eq!(rig.session.undecided(), 2);
 }
@@ -217,17 +165,8 @@ fn silence_about_a_message_ends_the_connection() {
 
 #[test]
 fn a_server_that_knows_more_or_less_than_it_can_is_an_error() {
-    let fresh = Rig::open(
-        start(),
-        &wire::Welcome {
-            next_client_seq: 5,
-            ..welcome()
-        },
-    );
-    let expected = Stop::StateTooOld {
-        expected: ClientSeq(5),
-        ours: ClientSeq(1),
-    };
+    let fresh = Rig::open(start(), &wire::Welcome { next_client_seq: 5, ..welcome() });
+    let expected = Stop::StateTooOld { expected: ClientSeq(5), ours: ClientSeq(1) };
     assert_eq!(fresh.session.stopped(), Some(&expected));
     assert!(expected.to_string().contains("up to 4"), "{expected}");
     let mut rig = Rig::open(start(), &welcome());
@@ -235,25 +174,15 @@ fn a_server_that_knows_more_or_less_than_it_can_is_an_error() {
         rig.submit(10);
     }
     rig.server(FrameType::SendAck, &ack(2));
-    rig.input(Input::Lost {
-        text: String::new(),
-    });
+    rig.input(Input::Lost { text: String::new() });
     rig.pass(600);
-    rig.reopen(&wire::Welcome {
-        next_client_seq: 2,
-        ..welcome()
-    });
-    let expected = Stop::ServerForgot {
-        expected: ClientSeq(2),
-        ours: ClientSeq(3),
-    };
+    rig.reopen(&wire::Welcome { next_client_seq: 2, ..welcome() });
+    let expected = Stop::ServerForgot { expected: ClientSeq(2), ours: ClientSeq(3) };
     assert_eq!(rig.session.stopped(), Some(&expected));
     let mut rig = Rig::open(start(), &welcome());
     rig.submit(10);
     rig.server(FrameType::SendAck, &ack(2));
-    let unsent = Stop::AckedUnsent {
-        acked: ClientSeq(2),
-    };
+    let unsent = Stop::AckedUnsent { acked: ClientSeq(2) };
     assert_eq!(rig.session.stopped(), Some(&unsent));
     assert_eq!(rig.events.last(), Some(&Event::Stopped(unsent)));
     assert_eq!(rig.session.wake_at(), None, "and nothing more happens");
@@ -274,10 +203,7 @@ fn messages_that_cannot_be_sent_get_no_number() {
     for n in 1..=4096 {
         assert_eq!(rig.session.submit(&draft(1), &mut out), Ok(ClientSeq(n)));
     }
-    assert_eq!(
-        rig.session.submit(&draft(1), &mut out),
-        Err(Unsendable::Full)
-    );
+    assert_eq!(rig.session.submit(&draft(1), &mut out), Err(Unsendable::Full));
     rig.session.settle(MonoUs(0), &mut out);
 }
 
@@ -286,24 +212,12 @@ fn a_restart_goes_on_with_what_the_disk_has() {
     let mut rig = Rig::open(start(), &welcome());
     rig.submit(10);
     rig.submit(20);
-    let sent: Vec<_> = rig
-        .take_sent()
-        .into_iter()
-        .map(|frame| frame.payload)
-        .collect();
+    let sent: Vec<_> = rig.take_sent().into_iter().map(|frame| frame.payload).collect();
     let undecided = (1..).map(ClientSeq).zip(sent.clone()).collect();
     let next = ClientSeq(3);
-    let again = crate::session::Start {
-        undecided,
-        next_client_seq: next,
-        ..start()
-    };
+    let again = crate::session::Start { undecided, next_client_seq: next, ..start() };
     let mut rig = Rig::open(again, &welcome());
-    let repeated: Vec<_> = rig
-        .take_sent()
-        .into_iter()
-        .map(|frame| frame.payload)
-        .collect();
+    let repeated: Vec<_> = rig.take_sent().into_iter().map(|frame| frame.payload).collect();
     assert_eq!(repeated, sent);
     assert_eq!(rig.submit(1), next);
 }

@@ -81,12 +81,7 @@ struct Device {
 
 #[derive(Clone)]
 enum Item {
-    Message {
-        from: usize,
-        seq: u64,
-        payload: Bytes,
-        own: bool,
-    },
+    Message { from: usize, seq: u64, payload: Bytes, own: bool },
 }
 
 #[derive(Default)]
@@ -189,11 +184,7 @@ impl World {
             Step::Repeat(d) => self.repeat(d),
             Step::GoAway(d, ms) => {
                 let preferred_edges = Vec::new();
-                let go = wire::GoAway {
-                    code: 1001,
-                    jitter_ms: ms,
-                    preferred_edges,
-                };
+                let go = wire::GoAway { code: 1001, jitter_ms: ms, preferred_edges };
                 self.push(d, FrameType::GoAway, &go);
             }
             Step::EndToken(d) => self.end_token(d),
@@ -262,23 +253,12 @@ impl World {
             self.devices[d].wants_tokens = false;
             self.devices[d].token = self.tokens;
             let access = self.tokens.to_string();
-            self.input(
-                d,
-                Input::Tokens {
-                    access,
-                    valid_ms: 600_000,
-                },
-            );
+            self.input(d, Input::Tokens { access, valid_ms: 600_000 });
         }
         if self.devices[d].dialing {
             self.devices[d].dialing = false;
             self.devices[d].connected = true;
-            self.input(
-                d,
-                Input::Connected {
-                    binding: Some([7; 32]),
-                },
-            );
+            self.input(d, Input::Connected { binding: Some([7; 32]) });
         }
     }
 
@@ -311,12 +291,7 @@ impl World {
         (device.connected, device.attached) = (false, false);
         device.to_server.clear();
         device.to_client.clear();
-        self.input(
-            d,
-            Input::Lost {
-                text: String::new(),
-            },
-        );
+        self.input(d, Input::Lost { text: String::new() });
     }
 
     /// The process dies: the disk stays as it was synced last.
@@ -355,9 +330,7 @@ impl World {
         if device.connected && device.attached {
             let mut bytes = BytesMut::new();
             encode_message(&mut bytes, kind, None, message);
-            device
-                .to_client
-                .push_back(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
+            device.to_client.push_back(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
         }
     }
 
@@ -374,14 +347,8 @@ impl World {
                 FrameType::Ack => {
                     let upto = wire::Ack::decode(frame.payload).unwrap().inbox_seq;
                     let device = &self.devices[d];
-                    assert!(
-                        upto <= device.disk.cursor.0,
-                        "acknowledged before it was on the disk"
-                    );
-                    assert!(
-                        upto <= device.delivered,
-                        "acknowledged what was not delivered"
-                    );
+                    assert!(upto <= device.disk.cursor.0, "acknowledged before it was on the disk");
+                    assert!(upto <= device.delivered, "acknowledged what was not delivered");
                 }
                 FrameType::Ping => {
                     let ping = wire::Ping::decode(frame.payload).unwrap();
@@ -397,10 +364,7 @@ impl World {
         let device = &mut self.devices[d];
         device.attached = true;
         if hello.access_token != device.token.to_string() {
-            let error = wire::Error {
-                code: 2001,
-                ..wire::Error::default()
-            };
+            let error = wire::Error { code: 2001, ..wire::Error::default() };
             self.push(d, FrameType::Error, &error);
             return;
         }
@@ -412,13 +376,11 @@ impl World {
             proto: 1,
             resume: wire::Resume::Ok.into(),
             stream_gen: 1,
+            start: hello.cursor,
             head: self.inboxes[person(d)].len() as u64,
             next_client_seq,
             keepalive_ms: 30_000,
-            window: Some(wire::Window {
-                messages: 5,
-                bytes: 2_000,
-            }),
+            window: Some(wire::Window { messages: 5, bytes: 2_000 }),
             ..wire::Welcome::default()
         };
         // Everything after WELCOME; what was pushed by the commit belongs behind it.
@@ -443,19 +405,12 @@ impl World {
         }
         if send.client_seq < next {
             let index = usize::try_from(send.client_seq - 1).unwrap();
-            assert_eq!(
-                self.senders[d].decided[index].0, payload,
-                "the same number, other bytes"
-            );
+            assert_eq!(self.senders[d].decided[index].0, payload, "the same number, other bytes");
             self.answered_again += 1;
             return self.tell(d, true);
         }
         if send.client_seq > next {
-            let nack = wire::SendNack {
-                client_seq: next,
-                code: 5001,
-                ..Default::default()
-            };
+            let nack = wire::SendNack { client_seq: next, code: 5001, ..Default::default() };
             return self.push(d, FrameType::SendNack, &nack);
         }
         let refused = send.msg_id[0].is_multiple_of(7).then_some(CODE);
@@ -465,12 +420,7 @@ impl World {
                 panic!("no groups here")
             };
             let to = (0..PEOPLE).find(|p| account(*p) == to).unwrap();
-            let item = |own| Item::Message {
-                from: d,
-                seq: next,
-                payload: payload.clone(),
-                own,
-            };
+            let item = |own| Item::Message { from: d, seq: next, payload: payload.clone(), own };
             self.inboxes[person(d)].push(item(true));
             self.inboxes[to].push(item(false));
         }
@@ -497,15 +447,9 @@ impl World {
         let refusals = (1..).zip(&self.senders[d].decided);
         let refusals =
             refusals.filter(|(seq, (_, refused))| *seq > told && *seq <= upto && refused.is_some());
-        let refusals = refusals.map(|(client_seq, _)| wire::Refusal {
-            client_seq,
-            code: CODE,
-        });
-        let ack = wire::SendAck {
-            client_seq: upto,
-            server_time_ms: 0,
-            refusals: refusals.collect(),
-        };
+        let refusals = refusals.map(|(client_seq, _)| wire::Refusal { client_seq, code: CODE });
+        let ack =
+            wire::SendAck { client_seq: upto, server_time_ms: 0, refusals: refusals.collect() };
         self.push(d, FrameType::SendAck, &ack);
     }
 
@@ -518,10 +462,7 @@ impl World {
             let entries = (first..=last)
                 .map(|seq| entry(d, &items[usize::try_from(seq - 1).unwrap()]))
                 .collect();
-            let deliver = wire::Deliver {
-                first_inbox_seq: first,
-                entries,
-            };
+            let deliver = wire::Deliver { first_inbox_seq: first, entries };
             self.push(d, FrameType::Deliver, &deliver);
             self.devices[d].delivered = last;
         }
@@ -535,11 +476,7 @@ impl World {
 
     fn end_token(&mut self, d: usize) {
         self.devices[d].token = u64::MAX;
-        let error = wire::Error {
-            code: 2001,
-            retry_after_ms: 10,
-            ..wire::Error::default()
-        };
+        let error = wire::Error { code: 2001, retry_after_ms: 10, ..wire::Error::default() };
         self.push(d, FrameType::Error, &error);
     }
 
@@ -567,17 +504,9 @@ impl World {
             assert!(device.session.is_open(), "{d} is connected in the end");
             assert_eq!(device.session.undecided(), 0, "{d}: everything is decided");
             let decided = &self.senders[d].decided;
-            assert_eq!(
-                decided.len(),
-                device.synced_binds.len(),
-                "{d}: as many as were bound"
-            );
+            assert_eq!(decided.len(), device.synced_binds.len(), "{d}: as many as were bound");
             for (seq, (payload, refused)) in (1u64..).zip(decided) {
-                assert_eq!(
-                    device.synced_binds.get(&seq),
-                    Some(payload),
-                    "as it was bound"
-                );
+                assert_eq!(device.synced_binds.get(&seq), Some(payload), "as it was bound");
                 // A decision may have been told to a process that died.
                 if let Some(outcome) = device.outcomes.get(&seq) {
                     let expected =
@@ -586,18 +515,9 @@ impl World {
                 }
             }
             let items = &self.inboxes[person(d)];
-            assert_eq!(
-                device.disk.history.len(),
-                items.len(),
-                "{d}: everything is on the disk"
-            );
+            assert_eq!(device.disk.history.len(), items.len(), "{d}: everything is on the disk");
             for ((n, place), item) in (1..).zip(&device.disk.history).zip(items) {
-                let Item::Message {
-                    from,
-                    seq,
-                    payload,
-                    own,
-                } = item;
+                let Item::Message { from, seq, payload, own } = item;
                 assert_eq!(place.seq.0, n);
                 let send = wire::Send::decode(payload.clone()).unwrap();
                 match &place.content {
@@ -622,18 +542,11 @@ impl Device {
         if frame.known() == Some(FrameType::Send) {
             let send = wire::Send::decode(frame.payload.clone()).unwrap();
             let bound = self.synced_binds.get(&send.client_seq);
-            assert_eq!(
-                bound,
-                Some(&frame.payload),
-                "sent before it was on the disk"
-            );
+            assert_eq!(bound, Some(&frame.payload), "sent before it was on the disk");
         }
         if frame.known() == Some(FrameType::Hello) {
             let hello = wire::Hello::decode(frame.payload.clone()).unwrap();
-            assert_eq!(
-                hello.cursor, self.disk.cursor.0,
-                "HELLO says what is on the disk"
-            );
+            assert_eq!(hello.cursor, self.disk.cursor.0, "HELLO says what is on the disk");
         }
     }
 
@@ -645,16 +558,9 @@ impl Device {
                 self.offered += 1;
                 self.offered_bytes += place.weight();
             }
-            Event::Decided {
-                client_seq,
-                outcome,
-                ..
-            } => {
+            Event::Decided { client_seq, outcome, .. } => {
                 let before = self.outcomes.insert(client_seq.0, outcome);
-                assert!(
-                    before.is_none_or(|before| before == outcome),
-                    "two outcomes"
-                );
+                assert!(before.is_none_or(|before| before == outcome), "two outcomes");
             }
             Event::Gap { expected, found } => panic!("{expected} {found}"),
             Event::Stopped(stop) => panic!("{stop}"),
@@ -683,27 +589,14 @@ impl Seen {
             self.nacks += counters.nacks + device.counters.nacks;
             self.redelivered += counters.redelivered + device.counters.redelivered;
             self.lost_unsynced += device.lost_unsynced;
-            self.refused += sender
-                .decided
-                .iter()
-                .filter(|(_, code)| code.is_some())
-                .count();
-            self.accepted += sender
-                .decided
-                .iter()
-                .filter(|(_, code)| code.is_none())
-                .count();
+            self.refused += sender.decided.iter().filter(|(_, code)| code.is_some()).count();
+            self.accepted += sender.decided.iter().filter(|(_, code)| code.is_none()).count();
         }
     }
 }
 
 fn entry(d: usize, item: &Item) -> wire::InboxEntry {
-    let Item::Message {
-        from,
-        seq,
-        payload,
-        own,
-    } = item;
+    let Item::Message { from, seq, payload, own } = item;
     let send = wire::Send::decode(payload.clone()).unwrap();
     let kind = if *own {
         let here = *from == d;
@@ -725,8 +618,5 @@ fn entry(d: usize, item: &Item) -> wire::InboxEntry {
             clock: 1,
         })
     };
-    wire::InboxEntry {
-        clock_ms: 1,
-        kind: Some(kind),
-    }
+    wire::InboxEntry { clock_ms: 1, kind: Some(kind) }
 }

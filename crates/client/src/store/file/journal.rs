@@ -81,11 +81,7 @@ fn take(rest: &mut Bytes, total: u64, path: &Path) -> Result<Option<Bytes>, Stor
     }
     let last = size as usize == content.len();
     if checksum(size, &content[..size as usize]) != sum {
-        return if last {
-            Ok(None)
-        } else {
-            Err(damaged(path, offset, "a wrong checksum"))
-        };
+        return if last { Ok(None) } else { Err(damaged(path, offset, "a wrong checksum")) };
     }
     rest.advance(HEADER_BYTES);
     Ok(Some(rest.split_to(size as usize)))
@@ -100,9 +96,7 @@ pub(super) fn open(path: &Path, end: Option<u64>) -> Result<File, StoreError> {
     let failed = io_error("open", path);
     let mut file = OpenOptions::new().write(true).open(path).map_err(&failed)?;
     if file.metadata().map_err(&failed)?.len() > end {
-        file.set_len(end)
-            .and_then(|()| file.sync_all())
-            .map_err(&failed)?;
+        file.set_len(end).and_then(|()| file.sync_all()).map_err(&failed)?;
     }
     file.seek(SeekFrom::Start(end)).map_err(&failed)?;
     Ok(file)
@@ -127,9 +121,7 @@ pub(super) fn write_new(
             bytes.clear();
         }
     }
-    file.write_all(&bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(&failed)?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(&failed)?;
     if let Some(directory) = path.parent() {
         sync_directory(directory)?;
     }
@@ -145,9 +137,5 @@ fn checksum(size: u32, content: &[u8]) -> [u8; 8] {
 }
 
 fn damaged(path: &Path, offset: u64, why: &'static str) -> StoreError {
-    StoreError::Damaged {
-        path: path.display().to_string(),
-        offset,
-        why,
-    }
+    StoreError::Damaged { path: path.display().to_string(), offset, why }
 }

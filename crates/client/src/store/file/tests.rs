@@ -15,10 +15,7 @@ use crate::key::Seed;
 use crate::place::{Content, Incoming, Place, Sent};
 use crate::store::{Login, Tokens};
 
-const MAX: HistoryMax = HistoryMax {
-    messages: 50,
-    bytes: 1024 * 1024,
-};
+const MAX: HistoryMax = HistoryMax { messages: 50, bytes: 1024 * 1024 };
 
 fn account(n: u8) -> AccountId {
     AccountId::from_bytes(&[n; 16]).unwrap()
@@ -32,11 +29,7 @@ fn login() -> Vec<Record> {
         device: DeviceNo(1),
         device_name: "laptop".into(),
     };
-    let tokens = Tokens {
-        access: "a".into(),
-        access_until_ms: 9,
-        refresh: "r".into(),
-    };
+    let tokens = Tokens { access: "a".into(), access_until_ms: 9, refresh: "r".into() };
     let key = Record::Key(Seed::from_bytes(&[5; 32]).unwrap());
     vec![key, Record::Login(login), Record::Tokens(tokens)]
 }
@@ -49,35 +42,22 @@ fn send(n: u64, body: &[u8]) -> Record {
         body: Bytes::copy_from_slice(body),
         ..wire::Send::default()
     };
-    Record::Bound {
-        client_seq: ClientSeq(n),
-        send: send.encode_to_vec().into(),
-    }
+    Record::Bound { client_seq: ClientSeq(n), send: send.encode_to_vec().into() }
 }
 
 fn incoming(seq: u64) -> Place {
     let content = Content::Incoming(Incoming {
-        sender: DeviceId {
-            account: account(2),
-            device: DeviceNo(1),
-        },
+        sender: DeviceId { account: account(2), device: DeviceNo(1) },
         msg_id: MsgId([1; 16]),
         body: vec![b'x'; 100].into(),
         expires_at_ms: 0,
         clock: Hlc(seq),
     });
-    Place {
-        seq: InboxSeq(seq),
-        clock_ms: seq,
-        content,
-    }
+    Place { seq: InboxSeq(seq), clock_ms: seq, content }
 }
 
 fn placed(seqs: impl Iterator<Item = u64>) -> Record {
-    Record::Placed {
-        stream_gen: 1,
-        places: seqs.map(incoming).collect(),
-    }
+    Record::Placed { stream_gen: 1, places: seqs.map(incoming).collect() }
 }
 
 fn reopened(directory: &Path) -> State {
@@ -89,15 +69,8 @@ fn everything_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = FileStore::open(directory.path(), MAX).unwrap();
     store.append(login(), true).unwrap();
-    store
-        .append(vec![send(1, b"one"), send(2, b"two")], true)
-        .unwrap();
-    store
-        .append(
-            vec![placed(1..4), Record::Decided { upto: ClientSeq(1) }],
-            true,
-        )
-        .unwrap();
+    store.append(vec![send(1, b"one"), send(2, b"two")], true).unwrap();
+    store.append(vec![placed(1..4), Record::Decided { upto: ClientSeq(1) }], true).unwrap();
     let before = store.state().clone();
     drop(store);
     let after = reopened(directory.path());
@@ -122,27 +95,11 @@ fn the_own_body_comes_back_with_the_copy() {
         body: Bytes::new(),
         clock: Hlc(1),
     };
-    let place = Place {
-        seq: InboxSeq(1),
-        clock_ms: 1,
-        content: Content::Sent(copy),
-    };
-    store
-        .append(vec![Record::Decided { upto: ClientSeq(1) }], false)
-        .unwrap();
-    store
-        .append(
-            vec![Record::Placed {
-                stream_gen: 1,
-                places: vec![place],
-            }],
-            true,
-        )
-        .unwrap();
+    let place = Place { seq: InboxSeq(1), clock_ms: 1, content: Content::Sent(copy) };
+    store.append(vec![Record::Decided { upto: ClientSeq(1) }], false).unwrap();
+    store.append(vec![Record::Placed { stream_gen: 1, places: vec![place] }], true).unwrap();
     let newest = store.state().newest(1, |_| true);
-    let Content::Sent(sent) = &newest[0].content else {
-        panic!("{newest:?}")
-    };
+    let Content::Sent(sent) = &newest[0].content else { panic!("{newest:?}") };
     assert_eq!(sent.body, "hello");
 }
 
@@ -175,11 +132,7 @@ fn a_torn_tail_is_dropped_wherever_it_was_torn() {
     let mut holes = whole.clone();
     holes[end + 2..].fill(0);
     fs::write(&path, &holes).unwrap();
-    assert_eq!(
-        reopened(directory.path()),
-        good,
-        "blocks that never reached the disk"
-    );
+    assert_eq!(reopened(directory.path()), good, "blocks that never reached the disk");
 }
 
 #[test]
@@ -194,10 +147,7 @@ fn a_damaged_middle_is_an_error() {
     bytes[40] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let opened = FileStore::open(directory.path(), MAX);
-    assert!(
-        matches!(opened, Err(StoreError::Damaged { .. })),
-        "{opened:?}"
-    );
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
     fs::write(&path, b"iris client journal 2\n...").unwrap();
     let opened = FileStore::open(directory.path(), MAX);
     assert!(matches!(opened, Err(StoreError::TooNew(_))), "{opened:?}");
@@ -210,15 +160,9 @@ fn a_long_journal_is_rewritten_to_what_it_adds_up_to() {
     store.append(login(), true).unwrap();
     store.append(vec![send(1, b"undecided")], true).unwrap();
     for round in 0..400u64 {
-        store
-            .append(vec![placed(round * 50 + 1..round * 50 + 51)], false)
-            .unwrap();
+        store.append(vec![placed(round * 50 + 1..round * 50 + 51)], false).unwrap();
     }
-    assert!(
-        store.journal_bytes < 2 * REWRITE_ABOVE_BYTES,
-        "{}",
-        store.journal_bytes
-    );
+    assert!(store.journal_bytes < 2 * REWRITE_ABOVE_BYTES, "{}", store.journal_bytes);
     let before = store.state().clone();
     assert_eq!(before.history.len(), MAX.messages);
     drop(store);

@@ -1,0 +1,321 @@
+//! A device that is connected as long as it is open.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use iris_core::id::{AccountId, DeviceNo, MsgId};
+use iris_core::message::{Address, Bodies};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::account::{self, Credentials};
+use crate::clock::wall_ms;
+use crate::connector::Connector;
+use crate::driver::{Command, Decided, DecidedReply, Disk, Driver, Handler, Parts, Sink};
+use crate::error::ClientError;
+use crate::key::{DeviceKey, KeyError};
+use crate::place::Place;
+use crate::session::{
+    CallAnswer, CallOp, CalledOff, Config, DeviceInfo, Draft, Event, Session, Start,
+};
+use crate::store::{Login, State, Store};
+
+/// Commands that wait for the client's task.
+const COMMANDS_MAX: usize = 32;
+/// Events that wait for [`Client::next`], beside those that the credit bounds.
+const EVENTS_MAX: usize = 64;
+/// For how long a question is asked, across reconnects.
+const CALL_PATIENCE_MS: u64 = 20_000;
+
+/// How a client behaves.
+#[derive(Default)]
+pub struct Options {
+    /// Credit, and the like.
+    pub config: Config,
+    /// Takes every event; without it they wait for [`Client::next`].
+    pub handler: Option<Box<dyn Handler>>,
+}
+
+/// A device, connected as long as this lives. Dropping it disconnects at once; [`Client::close`] waits
+/// until everything is on the disk.
+#[derive(Debug)]
+pub struct Client {
+    handle: Handle,
+    events: mpsc::Receiver<Event>,
+    _stop: DropGuard,
+}
+
+/// Sends and asks through a client; as many as wanted. They do not keep the client open.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    login: Arc<Login>,
+}
+
+/// What will become of a message: a future that ends when the server has decided. Dropping it changes
+/// nothing for the message.
+#[derive(Debug)]
+pub struct Receipt {
+    msg_id: MsgId,
+    decided: oneshot::Receiver<DecidedReply>,
+}
+
+impl Client {
+    /// Registers a new account with this device and opens it.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn register<S: Store>(
+        connector: &Connector,
+        store: S,
+        who: &Credentials,
+        options: Options,
+    ) -> Result<Self, ClientError> {
+        let store = account::register(connector, store, who).await?;
+        Self::open(connector, store, options)
+    }
+
+    /// Adds this device to an account and opens it.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn login<S: Store>(
+        connector: &Connector,
+        store: S,
+        who: &Credentials,
+        options: Options,
+    ) -> Result<Self, ClientError> {
+        let store = account::login(connector, store, who).await?;
+        Self::open(connector, store, options)
+    }
+
+    /// Opens a device that was registered or logged in before. It connects in the background and comes
+    /// back by itself; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the store has no account.
+    pub fn open<S: Store>(
+        connector: &Connector,
+        store: S,
+        options: Options,
+    ) -> Result<Self, ClientError> {
+        let (start, login) = start(store.state())?;
+        let refresh_token = store.state().tokens.as_ref().map(|tokens| tokens.refresh.clone());
+        let key = Arc::clone(&start.key);
+        let stop = CancellationToken::new();
+        let (commands, taken) = mpsc::channel(COMMANDS_MAX);
+        let (queue, events) = mpsc::channel(EVENTS_MAX);
+        let driver = Driver::new(Parts {
+            connector: connector.clone(),
+            session: Session::new(options.config, start),
+            disk: Disk::new(Box::new(store)),
+            sink: options.handler.map_or_else(|| Sink::stream(queue), Sink::handler),
+            key,
+            refresh_token,
+            commands: taken,
+            stop: stop.clone(),
+        });
+        connector.tasks().spawn(Box::pin(driver.run()));
+        let handle = Handle { commands, login: Arc::new(login) };
+        Ok(Self { handle, events, _stop: stop.drop_guard() })
+    }
+
+    /// Who this device is.
+    pub fn login_data(&self) -> &Login {
+        &self.handle.login
+    }
+
+    /// To send and ask from elsewhere.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The next event. Messages that are not taken are not acknowledged, and after some the server
+    /// stops delivering. Nothing when a handler takes the events, or after the end. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// As [`Handle::send`].
+    ///
+    /// # Errors
+    /// As [`Handle::send`].
+    pub async fn send(
+        &self,
+        to: AccountId,
+        body: impl Into<Bytes> + Send,
+    ) -> Result<Receipt, ClientError> {
+        self.handle.send(to, body).await
+    }
+
+    /// As [`Handle::find_account`].
+    ///
+    /// # Errors
+    /// As [`Handle::find_account`].
+    pub async fn find_account(&self, user: &str) -> Result<AccountId, ClientError> {
+        self.handle.find_account(user).await
+    }
+
+    /// Disconnects when everything is on the disk. Messages that are not decided are sent again when
+    /// the device is opened again.
+    ///
+    /// # Errors
+    /// When the disk refused something.
+    pub async fn close(self) -> Result<(), ClientError> {
+        let (reply, closed) = oneshot::channel();
+        let sent = self.handle.commands.send(Command::Close { reply }).await;
+        sent.map_err(|_| ClientError::Closed)?;
+        Ok(closed.await.map_err(|_| ClientError::Closed)??)
+    }
+}
+
+impl Handle {
+    /// Who this device is.
+    pub fn login_data(&self) -> &Login {
+        &self.login
+    }
+
+    /// Sends one body to every device of an account. Waits while too many messages are undecided.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn send(
+        &self,
+        to: AccountId,
+        body: impl Into<Bytes> + Send,
+    ) -> Result<Receipt, ClientError> {
+        let mut msg_id = MsgId([0; 16]);
+        rand::fill(&mut msg_id.0).map_err(|_| KeyError::NoRandomness)?;
+        let (to, bodies) = (Address::Account(to), Bodies::Shared(body.into()));
+        self.send_draft(Draft { to, msg_id, bodies, expires_at_ms: 0 }).await
+    }
+
+    /// Sends a message that the caller made in all its parts.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn send_draft(&self, draft: Draft) -> Result<Receipt, ClientError> {
+        let (receipt, decided) = oneshot::channel();
+        let msg_id = draft.msg_id;
+        let command = Command::Send { draft: Box::new(draft), receipt: Some(receipt) };
+        self.commands.send(command).await.map_err(|_| ClientError::Closed)?;
+        Ok(Receipt { msg_id, decided })
+    }
+
+    /// Sends without waiting and without a receipt: what becomes of the message is an event only.
+    ///
+    /// # Errors
+    /// Gives the message back when the client takes none at the moment.
+    pub fn try_send(&self, draft: Box<Draft>) -> Result<(), Box<Draft>> {
+        match self.commands.try_reserve() {
+            Ok(permit) => {
+                permit.send(Command::Send { draft, receipt: None });
+                Ok(())
+            }
+            Err(_) => Err(draft),
+        }
+    }
+
+    /// The account of a user name of this tenant.
+    ///
+    /// # Errors
+    /// Code 4203 when there is none; otherwise when there is no answer in 20 seconds.
+    pub async fn find_account(&self, user: &str) -> Result<AccountId, ClientError> {
+        match self.call(CallOp::FindAccount(user.to_ascii_lowercase())).await? {
+            CallAnswer::Account(account) => Ok(account),
+            CallAnswer::Devices(_) | CallAnswer::Done => Err(CalledOff::Malformed.into()),
+        }
+    }
+
+    /// The devices of this account.
+    ///
+    /// # Errors
+    /// When there is no answer in 20 seconds.
+    pub async fn devices(&self) -> Result<Vec<DeviceInfo>, ClientError> {
+        match self.call(CallOp::ListDevices).await? {
+            CallAnswer::Devices(devices) => Ok(devices),
+            CallAnswer::Account(_) | CallAnswer::Done => Err(CalledOff::Malformed.into()),
+        }
+    }
+
+    /// Takes the access of a device of this account, for ever.
+    ///
+    /// # Errors
+    /// Code 4203 when there is no such device; otherwise when there is no answer in 20 seconds.
+    pub async fn revoke(&self, device: DeviceNo) -> Result<(), ClientError> {
+        self.call(CallOp::RevokeDevice(device)).await.map(|_| ())
+    }
+
+    async fn call(&self, op: CallOp) -> Result<CallAnswer, ClientError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Call { op, patience_ms: CALL_PATIENCE_MS, reply };
+        self.commands.send(command).await.map_err(|_| ClientError::Closed)?;
+        Ok(answer.await.map_err(|_| ClientError::Closed)??)
+    }
+
+    /// The newest places of the local history, oldest first: with one conversation, or all.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn history(
+        &self,
+        count: usize,
+        with: Option<AccountId>,
+    ) -> Result<Vec<Place>, ClientError> {
+        let (reply, places) = oneshot::channel();
+        let with = with.map(Address::Account);
+        let command = Command::History { count, with, reply };
+        self.commands.send(command).await.map_err(|_| ClientError::Closed)?;
+        places.await.map_err(|_| ClientError::Closed)
+    }
+
+    /// Gives the present connection up and connects again at once; also after the session stopped.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn reconnect(&self) -> Result<(), ClientError> {
+        self.commands.send(Command::Reconnect).await.map_err(|_| ClientError::Closed)
+    }
+}
+
+impl Receipt {
+    /// The message's name.
+    pub fn msg_id(&self) -> MsgId {
+        self.msg_id
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<Decided, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let decided = std::task::ready!(Pin::new(&mut self.decided).poll(cx));
+        Poll::Ready(decided.unwrap_or(Err(ClientError::Closed)))
+    }
+}
+
+fn start(state: &State) -> Result<(Start, Login), ClientError> {
+    let login = state.login.clone().ok_or(ClientError::NotLoggedIn)?;
+    let seed = state.key.as_ref().ok_or(ClientError::NotLoggedIn)?;
+    let mut random = [0; 8];
+    rand::fill(&mut random).map_err(|_| KeyError::NoRandomness)?;
+    let access = state.tokens.as_ref().map(|tokens| {
+        let valid_ms = tokens.access_until_ms.saturating_sub(wall_ms());
+        (tokens.access.clone(), valid_ms)
+    });
+    let start = Start {
+        account: login.account,
+        device: login.device,
+        key: Arc::new(DeviceKey::new(seed)?),
+        access,
+        stream_gen: state.stream_gen,
+        cursor: state.cursor,
+        next_client_seq: state.next_client_seq,
+        undecided: state.undecided.clone(),
+        seed: u64::from_le_bytes(random),
+    };
+    Ok((start, login))
+}
