@@ -1,1 +1,18 @@
-//! placeholder
+//! The operator of Iris: it brings the world closer to what the custom resources say.
+//!
+//! Nothing on the message path asks it for anything: while it is down, what runs goes on running.
+
+pub mod apply;
+pub mod client;
+pub mod context;
+pub mod control;
+pub mod controller;
+pub mod error;
+pub mod events;
+pub mod hub;
+pub mod keyring;
+pub mod leader;
+pub mod names;
+pub mod pki;
+pub mod status;
+pub mod vault;
