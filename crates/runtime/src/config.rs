@@ -71,6 +71,25 @@ pub struct Settings {
     pub limits: Limits,
     /// `iss` of every token.
     pub token_issuer: String,
+    /// How edges let their clients go when they end.
+    #[serde(default)]
+    pub drain: Drain,
+}
+
+/// How an edge lets its clients go when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Drain {
+    /// Clients asked to leave in a second.
+    pub connections_per_second: u32,
+    /// How long it waits for them.
+    pub timeout_seconds: u32,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { connections_per_second: 200, timeout_seconds: 60 }
+    }
 }
 
 /// What an acknowledgement promises; see `docs/guarantees.md`.

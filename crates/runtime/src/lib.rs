@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod identity;
+pub mod local_pki;
 pub mod metrics;
 pub mod rpc;
 pub mod shutdown;

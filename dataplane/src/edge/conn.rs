@@ -87,7 +87,7 @@ struct Conn<'a, W> {
     shared: &'a Arc<Shared>,
     id: u64,
     caller: Caller,
-    sink: W,
+    sink: &'a mut W,
     mailbox: Arc<Mailbox>,
     attachment: Attachment,
     /// Whether WELCOME was sent.
@@ -187,7 +187,13 @@ async fn finish<W: Sink>(shared: &Shared, sink: &mut W, end: End) {
 }
 
 impl<'a, W: Sink> Conn<'a, W> {
-    fn new(shared: &'a Arc<Shared>, id: u64, caller: Caller, sink: W, leave: Arc<Leave>) -> Self {
+    fn new(
+        shared: &'a Arc<Shared>,
+        id: u64,
+        caller: Caller,
+        sink: &'a mut W,
+        leave: Arc<Leave>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             shared,
@@ -234,7 +240,7 @@ impl<'a, W: Sink> Conn<'a, W> {
                 _ = routes.changed(), if searching => self.attach("moved"),
                 () = self.leave.asked() => self.say_goodbye().await?,
                 found = self.lookups.next() => self.answer_lookup(found).await?,
-                () = tokio::time::sleep_until(deadline) => self.on_time().await?,
+                () = tokio::time::sleep_until(deadline) => self.on_time()?,
             }
         }
     }
@@ -255,7 +261,7 @@ impl<'a, W: Sink> Conn<'a, W> {
         self.leave_by.map_or(deadline, |leave| deadline.min(leave))
     }
 
-    async fn on_time(&mut self) -> Result<(), End> {
+    fn on_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now >= self.heard_at + self.shared.config.keepalive * 2 {
             return Err((Code::GoingAway, "nothing was heard for too long").into());
@@ -287,7 +293,7 @@ impl<'a, W: Sink> Conn<'a, W> {
     async fn write(&mut self, bytes: Bytes, frames: u64) -> Result<(), End> {
         self.shared.metrics.frames_out.inc_by(frames);
         self.shared.metrics.bytes_out.inc_by(bytes.len() as u64);
-        write(&mut self.sink, bytes).await
+        write(self.sink, bytes).await
     }
 
     /// Takes what owners sent, and writes what is for the client at once.

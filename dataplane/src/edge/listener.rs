@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use iris_runtime::task::Tasks;
 use iris_runtime::tls;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};

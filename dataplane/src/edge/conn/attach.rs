@@ -245,7 +245,7 @@ impl<W: Sink> Conn<'_, W> {
     }
 
     /// Leaves the stream that the client is on, if any.
-    pub(super) fn detach(&mut self) {
+    pub(super) fn detach(&self) {
         if let Some(link) = self.attachment.link() {
             link.leave(self.id);
             link.send(self.id, edge_item::Kind::Detach(peer::Detach {}), 32);

@@ -56,7 +56,7 @@ impl<W: Sink> Conn<'_, W> {
 
     async fn take_frame(&mut self, frame: Frame) -> Result<(), End> {
         match frame.known() {
-            Some(FrameType::Send | FrameType::Ack | FrameType::Window) => self.to_owner(frame).await,
+            Some(FrameType::Send | FrameType::Ack | FrameType::Window) => self.pass_to_owner(frame).await,
             Some(FrameType::Call) => self.call(frame).await,
             Some(FrameType::Ping) => self.pong(&frame).await,
             Some(FrameType::Pong) => Ok(()),
@@ -79,7 +79,7 @@ impl<W: Sink> Conn<'_, W> {
 
     /// Passes a frame to the owner as it is. Without one a send is put off, and the rest is said again
     /// by the client's cursor when there is one.
-    async fn to_owner(&mut self, frame: Frame) -> Result<(), End> {
+    async fn pass_to_owner(&mut self, frame: Frame) -> Result<(), End> {
         if frame.known() == Some(FrameType::Ack) {
             let ack = client::Ack::decode(frame.payload.clone());
             let ack = ack.map_err(|_| End::from((Code::Protocol, "ACK cannot be decoded")))?;
@@ -124,7 +124,7 @@ impl<W: Sink> Conn<'_, W> {
                 self.lookups.under_way.push(lookup);
                 Ok(())
             }
-            Some(_) if self.attachment.served().is_some() => self.to_owner(frame).await,
+            Some(_) if self.attachment.served().is_some() => self.pass_to_owner(frame).await,
             Some(_) => {
                 let moving = failed(Code::OwnerMoving, "the owner is changing: try again", 200);
                 self.answer_lookup((corr, moving)).await
