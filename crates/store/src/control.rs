@@ -2,6 +2,7 @@
 //! serially; no plain write ever touches these tables.
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _};
 use iris_core::id::{LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, HomeGen};
 use iris_core::takeover::EpochRow;
@@ -26,12 +27,29 @@ pub enum Cas {
     Refused,
 }
 
+/// Heads that are read at the same time by [`ControlStore::heads`].
+const HEADS_AT_ONCE: usize = 32;
+
 /// Epochs and seals. Every method that writes is a compare-and-swap: [`StoreError::Unknown`] means that
 /// the caller must read before it believes anything, and must not repeat it blindly.
 #[async_trait]
 pub trait ControlStore: Send + Sync + 'static {
     /// The newest ownership of a shard, serially; nothing for a shard that nobody ever had.
     async fn epoch_head(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError>;
+
+    /// The newest ownership of each shard, serially, in the order asked for; one that cannot be read
+    /// fails the whole answer. A bounded number of reads are under way at once.
+    async fn heads(
+        &self,
+        shards: &[ShardRef],
+    ) -> Result<Vec<(ShardRef, Option<EpochRow>)>, StoreError> {
+        let reads = shards.iter().copied().map(|shard| self.epoch_head(shard));
+        let heads: Vec<_> = futures::stream::iter(reads)
+            .buffered(HEADS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(shards.iter().copied().zip(heads).collect())
+    }
 
     /// The ownerships from `from` on, ascending, serially.
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError>;

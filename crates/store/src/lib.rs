@@ -5,12 +5,19 @@
 //! (`conformance`) holds both to the same behaviour. Nothing here decides anything about a message, and
 //! no statement on a derived table can be expressed without its logical timestamp.
 
+pub mod cassandra;
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod control;
 mod derived;
 mod directory;
+pub mod embedded;
 mod error;
 mod health;
 mod log;
+mod observe;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use control::{Cas, ControlStore, ShardRef};
 pub use derived::{Checkpoint, DerivedStore};
@@ -18,6 +25,7 @@ pub use directory::{DirectoryStore, HandleClaim, HandleKey, HandleRecord};
 pub use error::StoreError;
 pub use health::{HealthStore, StoreReport};
 pub use log::{LogRow, LogStore};
+pub use observe::{Observed, Operation, Outcome, StoreObserver, Table};
 
 use std::sync::Arc;
 

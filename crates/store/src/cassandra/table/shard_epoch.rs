@@ -1,0 +1,177 @@
+//! `shard_epoch`: every ownership of a shard, one row each, and the newest one's number beside them.
+//!
+//! Compare-and-swap only. Never deleted: the chain of ownerships is what a replay follows.
+
+use iris_core::id::{LaneNo, SessionId};
+use iris_core::seq::{BlockSeq, Epoch};
+use iris_core::takeover::EpochRow;
+use uuid::Uuid;
+
+use crate::cassandra::client::{Client, Kind, Statement, first, undecodable, unexpected};
+use crate::cassandra::value::{bigint, lane, number, present, shard};
+use crate::{Cas, ShardRef, StoreError};
+
+/// Rows of one read: a serial read costs a round of Paxos however many there are.
+const PAGE: i32 = 256;
+
+/// The columns of a row in every read.
+type Columns = (
+    i64,
+    Option<Uuid>,
+    Option<i32>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
+
+const COLUMNS: &str = "epoch, session, lane, first_block, released_block, head_epoch";
+
+#[derive(Debug)]
+pub(in crate::cassandra) struct ShardEpoch {
+    head: Statement,
+    from: Statement,
+    raise: Statement,
+    insert: Statement,
+    release: Statement,
+}
+
+impl ShardEpoch {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, StoreError> {
+        let key = "shard = ? AND home_gen = ?";
+        let select = format!("SELECT {COLUMNS} FROM {{keyspace}}.shard_epoch WHERE {key}");
+        Ok(Self {
+            head: client
+                .prepare(Kind::SerialRead, &format!("{select} ORDER BY epoch DESC LIMIT 1"))
+                .await?,
+            from: client
+                .prepare(
+                    Kind::SerialRead,
+                    &format!("{select} AND epoch >= ? ORDER BY epoch ASC LIMIT {PAGE}"),
+                )
+                .await?,
+            raise: client
+                .prepare(
+                    Kind::Cas,
+                    &format!(
+                        "UPDATE {{keyspace}}.shard_epoch SET head_epoch = ? WHERE {key} \
+                         IF head_epoch = ?"
+                    ),
+                )
+                .await?,
+            insert: client
+                .prepare(
+                    Kind::Cas,
+                    "INSERT INTO {keyspace}.shard_epoch \
+                     (shard, home_gen, epoch, session, lane, first_block) VALUES (?, ?, ?, ?, ?, ?)",
+                )
+                .await?,
+            release: client
+                .prepare(
+                    Kind::Cas,
+                    &format!(
+                        "UPDATE {{keyspace}}.shard_epoch SET released_block = ? \
+                         WHERE {key} AND epoch = ? IF released_block = null AND head_epoch = ?"
+                    ),
+                )
+                .await?,
+        })
+    }
+
+    pub(in crate::cassandra) async fn head(
+        &self,
+        client: &Client,
+        of: ShardRef,
+    ) -> Result<Option<EpochRow>, StoreError> {
+        let result = client.read(&self.head, key(of)).await?;
+        let Some(columns) = first::<Columns>(&result)? else {
+            return Ok(None);
+        };
+        // Both are written by one compare-and-swap.
+        if columns.5 != Some(columns.0) {
+            return Err(StoreError::Corrupt(format!(
+                "the newest row of shard {} is {}, and its head says {:?}",
+                of.shard, columns.0, columns.5
+            )));
+        }
+        row(columns).map(Some)
+    }
+
+    pub(in crate::cassandra) async fn from(
+        &self,
+        client: &Client,
+        of: ShardRef,
+        from: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        let (shard, home_gen) = key(of);
+        let mut next = i64::from(from.0);
+        let mut epochs = Vec::new();
+        loop {
+            let result = client.read(&self.from, (shard, home_gen, next)).await?;
+            let before = epochs.len();
+            for columns in result.rows::<Columns>().map_err(unexpected)? {
+                let columns = columns.map_err(undecodable)?;
+                next = columns.0 + 1;
+                epochs.push(row(columns)?);
+            }
+            if i32::try_from(epochs.len() - before).is_ok_and(|read| read < PAGE) {
+                return Ok(epochs);
+            }
+        }
+    }
+
+    pub(in crate::cassandra) async fn claim(
+        &self,
+        client: &Client,
+        of: ShardRef,
+        row: EpochRow,
+    ) -> Result<Cas, StoreError> {
+        let Some(before) = row.epoch.0.checked_sub(1) else {
+            return Ok(Cas::Refused);
+        };
+        let before = (before > 0).then_some(i64::from(before));
+        let (shard, home_gen) = key(of);
+        let epoch = i64::from(row.epoch.0);
+        let first_block = bigint("block", row.first_block.0)?;
+        let raise = (epoch, shard, home_gen, before);
+        let insert = (
+            shard,
+            home_gen,
+            epoch,
+            row.session.uuid(),
+            lane(row.lane),
+            first_block,
+        );
+        let swap = client
+            .compare_batch(&[&self.raise, &self.insert], (raise, insert))
+            .await?;
+        Ok(swap.outcome)
+    }
+
+    pub(in crate::cassandra) async fn release(
+        &self,
+        client: &Client,
+        of: ShardRef,
+        epoch: Epoch,
+        released: BlockSeq,
+    ) -> Result<Cas, StoreError> {
+        let (shard, home_gen) = key(of);
+        let epoch = i64::from(epoch.0);
+        let values = (bigint("block", released.0)?, shard, home_gen, epoch, epoch);
+        Ok(client.compare(&self.release, values).await?.outcome)
+    }
+}
+
+fn key(of: ShardRef) -> (i32, i32) {
+    (shard(of.shard), i32::from(of.home_gen.0))
+}
+
+fn row((epoch, session, lane, first, released, _): Columns) -> Result<EpochRow, StoreError> {
+    let released = released.map(|block| number("released_block", block).map(BlockSeq));
+    Ok(EpochRow {
+        epoch: Epoch(number("epoch", epoch)?),
+        session: SessionId::from_uuid(present("session", session)?),
+        lane: LaneNo(number("lane", present("lane", lane)?)?),
+        first_block: BlockSeq(number("first_block", present("first_block", first)?)?),
+        released_block: released.transpose()?,
+    })
+}

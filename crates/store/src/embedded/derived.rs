@@ -1,0 +1,292 @@
+//! Derived rows: each with its logical timestamp in front, and the newest wins, as in Cassandra.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use iris_core::account::{Account, InboxItem};
+use iris_core::clock::{Hlc, LogicalTimestamp};
+use iris_core::id::{AccountId, ShardId};
+use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::shard::{Flush, OutboxItem, OutboxRow, PeerRow};
+use iris_proto::FormatError;
+use iris_proto::stored_rows::{self, PeerNumbers};
+
+use super::EmbeddedStore;
+use super::codec::{Packed, Parts, Tag};
+use super::disk::{Batch, Disk};
+use crate::{Checkpoint, DerivedStore, ShardRef, StoreError};
+
+#[async_trait]
+impl DerivedStore for EmbeddedStore {
+    async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError> {
+        let row = self
+            .read(move |disk| stored(disk, &account_key(account)))
+            .await?;
+        row.map(|(_, state)| stored_rows::decode_account(state).map_err(corrupt))
+            .transpose()
+    }
+
+    async fn inbox(
+        &self,
+        account: AccountId,
+        after: InboxSeq,
+        upto: InboxSeq,
+        bytes_max: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        if upto <= after {
+            return Ok(Vec::new());
+        }
+        self.read(move |disk| {
+            let mut items: Vec<InboxItem> = Vec::new();
+            let mut bytes = 0;
+            for row in disk.range(&place_key(account, after.next()), &place_key(account, upto)) {
+                let (_, place) = stamped(&row?.1)?;
+                let mut run = stored_rows::decode_inbox_run(place).map_err(corrupt)?;
+                let Some(item) = run.pop() else { continue };
+                bytes += item.weight();
+                if !items.is_empty() && bytes > bytes_max {
+                    break;
+                }
+                items.push(item);
+            }
+            Ok(items)
+        })
+        .await
+    }
+
+    async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
+        self.read(move |disk| peers(disk, shard)).await
+    }
+
+    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
+        self.read(move |disk| {
+            let mut items = Vec::new();
+            for (to, numbers) in peers(disk, shard)? {
+                let from = item_key(shard, to, numbers.out_confirmed.next());
+                for row in disk.range(&from, &item_key(shard, to, OutboxSeq(u64::MAX))) {
+                    let (key, value) = row?;
+                    let seq = item_seq(&key)?;
+                    let (_, item) = stamped(&value)?;
+                    let item = stored_rows::decode_outbox_item(seq, item).map_err(corrupt)?;
+                    items.push((to, item));
+                }
+            }
+            Ok(items)
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError> {
+        let key = shard_key(Tag::Checkpoint, shard);
+        let row = self.read(move |disk| stored(disk, &key)).await?;
+        let Some((_, value)) = row else {
+            return Ok(None);
+        };
+        let mut parts = Parts::of(&value);
+        Ok(Some(Checkpoint {
+            epoch: Epoch(parts.u32()?),
+            pos: ShardSeq(parts.u64()?),
+            block: BlockSeq(parts.u64()?),
+            clock: Hlc(parts.u64()?),
+        }))
+    }
+
+    /// All of it at once, which is an order too.
+    async fn materialize(
+        &self,
+        shard: ShardRef,
+        flush: &Flush,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
+        let (shard, flush) = (shard.shard, flush.clone());
+        self.settled(move |disk| {
+            let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
+            let mut batch = disk.batch();
+            write_accounts(disk, &mut batch, &flush)?;
+            for row in &flush.outbox {
+                write_item(disk, &mut batch, shard, row)?;
+            }
+            for row in &flush.peers {
+                write_peer(disk, &mut batch, shard, row)?;
+            }
+            let value = Packed::value()
+                .u32(checkpoint.epoch.0)
+                .u64(checkpoint.pos.0)
+                .u64(checkpoint.block.0)
+                .u64(checkpoint.clock.0);
+            let key = shard_key(Tag::Checkpoint, shard);
+            put(disk, &mut batch, &key, value.bytes(), flush.timestamp)?;
+            disk.commit(batch)
+        })
+        .await
+    }
+}
+
+fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
+    for run in &flush.inbox {
+        for item in &run.items {
+            let place = stored_rows::encode_inbox_run(std::slice::from_ref(item));
+            put(
+                disk,
+                batch,
+                &place_key(run.account, item.seq),
+                &place,
+                run.timestamp,
+            )?;
+        }
+    }
+    for row in &flush.accounts {
+        let state = stored_rows::encode_account(&row.state);
+        put(
+            disk,
+            batch,
+            &account_key(row.account),
+            &state,
+            row.timestamp,
+        )?;
+    }
+    Ok(())
+}
+
+fn write_item(
+    disk: &Disk,
+    batch: &mut Batch,
+    shard: ShardId,
+    row: &OutboxRow,
+) -> Result<(), StoreError> {
+    // A late item does not come back from the dead.
+    if let Some((at, upto)) = forgotten(disk, shard, row.to)?
+        && row.item.seq <= upto
+        && row.timestamp <= at
+    {
+        return Ok(());
+    }
+    let item = stored_rows::encode_outbox_item(&row.item);
+    put(
+        disk,
+        batch,
+        &item_key(shard, row.to, row.item.seq),
+        &item,
+        row.timestamp,
+    )
+}
+
+fn write_peer(
+    disk: &Disk,
+    batch: &mut Batch,
+    shard: ShardId,
+    row: &PeerRow,
+) -> Result<(), StoreError> {
+    let numbers = stored_rows::encode_peer(PeerNumbers {
+        out_next: row.out_next,
+        out_confirmed: row.out_confirmed,
+        in_next: row.in_next,
+        pos: row.pos,
+    });
+    put(
+        disk,
+        batch,
+        &pair_key(Tag::Peer, shard, row.peer),
+        &numbers,
+        row.timestamp,
+    )?;
+    if !row.forget_items {
+        return Ok(());
+    }
+    let first = item_key(shard, row.peer, OutboxSeq(0));
+    for stored in disk.range(&first, &item_key(shard, row.peer, row.out_confirmed)) {
+        let (key, value) = stored?;
+        if stamped(&value)?.0 <= row.timestamp {
+            batch.remove(&key);
+        }
+    }
+    let upto = Packed::value().u64(row.out_confirmed.0);
+    let key = pair_key(Tag::Forgotten, shard, row.peer);
+    put(disk, batch, &key, upto.bytes(), row.timestamp)
+}
+
+fn forgotten(
+    disk: &Disk,
+    shard: ShardId,
+    peer: ShardId,
+) -> Result<Option<(LogicalTimestamp, OutboxSeq)>, StoreError> {
+    let row = stored(disk, &pair_key(Tag::Forgotten, shard, peer))?;
+    row.map(|(at, upto)| Ok((at, OutboxSeq(Parts::of(&upto).u64()?))))
+        .transpose()
+}
+
+fn peers(disk: &Disk, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
+    let mut peers = Vec::new();
+    for row in disk.all(&shard_key(Tag::Peer, shard)) {
+        let (key, value) = row?;
+        let mut place = Parts::of(&key);
+        let _tag_shard = place.array::<3>()?;
+        let peer = ShardId::new(place.u16()?);
+        peers.push((
+            peer,
+            stored_rows::decode_peer(stamped(&value)?.1).map_err(corrupt)?,
+        ));
+    }
+    Ok(peers)
+}
+
+/// Puts a row into the batch, unless what is there is newer. Of two rows of one timestamp the larger
+/// bytes win, so that every order of writing ends the same.
+fn put(
+    disk: &Disk,
+    batch: &mut Batch,
+    key: &Packed,
+    value: &[u8],
+    timestamp: LogicalTimestamp,
+) -> Result<(), StoreError> {
+    let newer = match stored(disk, key)? {
+        Some((at, before)) => (timestamp, value) > (at, &before[..]),
+        None => true,
+    };
+    if newer {
+        let stamp = timestamp.get().to_be_bytes();
+        batch.put(key, Packed::value().raw(&stamp).raw(value));
+    }
+    Ok(())
+}
+
+fn stored(disk: &Disk, key: &Packed) -> Result<Option<(LogicalTimestamp, Bytes)>, StoreError> {
+    disk.get(key)?.map(|value| stamped(&value)).transpose()
+}
+
+fn stamped(value: &[u8]) -> Result<(LogicalTimestamp, Bytes), StoreError> {
+    let mut parts = Parts::of(value);
+    let timestamp = LogicalTimestamp::from_stored(i64::from_be_bytes(parts.array()?));
+    Ok((timestamp, parts.rest()))
+}
+
+fn account_key(account: AccountId) -> Packed {
+    Packed::key(Tag::Account).raw(&account.to_bytes())
+}
+
+fn place_key(account: AccountId, place: InboxSeq) -> Packed {
+    Packed::key(Tag::Place)
+        .raw(&account.to_bytes())
+        .u64(place.0)
+}
+
+fn shard_key(tag: Tag, shard: ShardId) -> Packed {
+    Packed::key(tag).u16(shard.get())
+}
+
+fn pair_key(tag: Tag, shard: ShardId, peer: ShardId) -> Packed {
+    shard_key(tag, shard).u16(peer.get())
+}
+
+fn item_key(shard: ShardId, peer: ShardId, seq: OutboxSeq) -> Packed {
+    pair_key(Tag::Item, shard, peer).u64(seq.0)
+}
+
+fn item_seq(key: &[u8]) -> Result<OutboxSeq, StoreError> {
+    let mut place = Parts::of(key);
+    let _tag_shard_peer = place.array::<5>()?;
+    place.u64().map(OutboxSeq)
+}
+
+fn corrupt(error: FormatError) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}

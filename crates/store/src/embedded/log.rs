@@ -1,0 +1,109 @@
+//! The session log and its fences.
+
+use async_trait::async_trait;
+use iris_core::block::ChainHash;
+use iris_core::id::{LaneId, SessionId};
+use iris_core::seq::BlockSeq;
+
+use super::EmbeddedStore;
+use super::codec::{Packed, Parts, Tag};
+use crate::{LogRow, LogStore, StoreError};
+
+#[async_trait]
+impl LogStore for EmbeddedStore {
+    async fn open_session(&self, session: SessionId, lanes: u8) -> Result<(), StoreError> {
+        let key = Packed::key(Tag::Lanes).raw(&session.to_bytes());
+        self.settled(move |disk| disk.put(&key, Packed::value().u8(lanes)))
+            .await
+    }
+
+    async fn lanes(&self, session: SessionId) -> Result<Option<u8>, StoreError> {
+        let key = Packed::key(Tag::Lanes).raw(&session.to_bytes());
+        self.settled(move |disk| {
+            disk.get(&key)?
+                .map(|lanes| Parts::of(&lanes).u8())
+                .transpose()
+        })
+        .await
+    }
+
+    /// Blocks are found by their keys, whatever their chunk.
+    async fn open_chunk(&self, _lane: LaneId, _chunk: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
+        let value = Packed::value().raw(&row.prev.0).raw(&row.block);
+        let key = key(lane, row.seq);
+        self.settled(move |disk| disk.put(&key, value)).await
+    }
+
+    async fn tail(&self, lane: LaneId, limit: usize) -> Result<Vec<LogRow>, StoreError> {
+        self.settled(move |disk| {
+            let rows = disk.newest(&prefix(lane)).take(limit);
+            let mut rows: Vec<_> = rows
+                .map(|row| row.and_then(|(key, value)| decode(&key, &value)))
+                .collect::<Result<_, _>>()?;
+            rows.reverse();
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn read(
+        &self,
+        lane: LaneId,
+        from: BlockSeq,
+        end: BlockSeq,
+        limit: usize,
+    ) -> Result<Vec<LogRow>, StoreError> {
+        if end <= from {
+            return Ok(Vec::new());
+        }
+        self.settled(move |disk| {
+            let rows = disk
+                .range(&key(lane, from), &key(lane, end.prev()))
+                .take(limit);
+            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value)))
+                .collect()
+        })
+        .await
+    }
+
+    async fn fence(&self, session: SessionId, by: SessionId) -> Result<(), StoreError> {
+        let key = Packed::key(Tag::Fence).raw(&session.to_bytes());
+        let value = Packed::value().raw(&by.to_bytes());
+        self.settled(move |disk| disk.put(&key, value)).await
+    }
+
+    async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
+        let key = Packed::key(Tag::Fence).raw(&session.to_bytes());
+        self.settled(move |disk| {
+            let by = disk.get(&key)?.map(|by| Parts::of(&by).array());
+            let by = by.transpose()?;
+            Ok(by.map(|by| SessionId::from_uuid(uuid::Uuid::from_bytes(by))))
+        })
+        .await
+    }
+}
+
+fn prefix(lane: LaneId) -> Packed {
+    Packed::key(Tag::Block)
+        .raw(&lane.session.to_bytes())
+        .u8(lane.lane.0)
+}
+
+fn key(lane: LaneId, seq: BlockSeq) -> Packed {
+    prefix(lane).u64(seq.0)
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<LogRow, StoreError> {
+    let mut place = Parts::of(key);
+    let _tag_session_lane = place.array::<18>()?;
+    let mut parts = Parts::of(value);
+    Ok(LogRow {
+        seq: BlockSeq(place.u64()?),
+        prev: ChainHash(parts.array()?),
+        block: parts.rest(),
+    })
+}
