@@ -23,10 +23,10 @@ use tokio::sync::{Notify, watch};
 use crate::metrics::ControlMetrics;
 use crate::model::{Assigned, Model, RouteBoard};
 
-pub use begin::{BeginError, Leadership, lead};
 pub(crate) use begin::wishes_from;
-pub use moves::{MoveOrder, MoveRefused};
+pub use begin::{BeginError, Leadership, lead};
 pub(crate) use moves::has_ended;
+pub use moves::{MoveOrder, MoveRefused};
 
 /// What a control plane works with.
 #[derive(Clone)]

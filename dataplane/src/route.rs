@@ -1,9 +1,9 @@
 //! Which session serves which shard, as far as this process knows. Always the last known good: a
 //! control plane that is away changes nothing.
 
-mod watch;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 

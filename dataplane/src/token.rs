@@ -98,11 +98,7 @@ impl Tokens {
     pub fn access(&self, token: &str, now: WallMs) -> Result<Access, TokenError> {
         let claims = self.check(Kind::Access, token, now)?;
         let x = claims.cnf.as_ref().ok_or(TokenError::Invalid)?;
-        Ok(Access {
-            device: claims.device()?,
-            key: x.public_key()?,
-            expires_at_s: claims.exp,
-        })
+        Ok(Access { device: claims.device()?, key: x.public_key()?, expires_at_s: claims.exp })
     }
 
     /// Which account somebody proved to own.

@@ -55,8 +55,10 @@ impl Leader {
 
 fn put(session: SessionId, revision: u64, leader_term: u64, assigned: &Assigned) -> Write {
     let ranges = ranges_of(assigned.shards.iter().copied());
-    let range =
-        |r: iris_core::ranges::ShardRange| ShardRange { first: r.first.into(), last: r.last.into() };
+    let range = |r: iris_core::ranges::ShardRange| ShardRange {
+        first: r.first.into(),
+        last: r.last.into(),
+    };
     let assignment = Assignment {
         revision,
         shards: ranges.into_iter().map(range).collect(),

@@ -101,10 +101,7 @@ fn about_from(record: Session) -> About {
     }
 }
 
-async fn read_sessions(
-    deps: &Deps,
-    model: &mut Model,
-) -> Result<iris_coord::Revision, CoordError> {
+async fn read_sessions(deps: &Deps, model: &mut Model) -> Result<iris_coord::Revision, CoordError> {
     let now = deps.clock.now().mono;
     let (found, revision) = deps.coord.list(keys::SESSIONS).await?;
     for (id, about) in found.iter().filter_map(session_from) {
@@ -141,9 +138,7 @@ async fn read_heads(deps: &Deps, model: &mut Model) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn read_assignments(
-    deps: &Deps,
-) -> Result<BTreeMap<SessionId, (u64, Assigned)>, CoordError> {
+async fn read_assignments(deps: &Deps) -> Result<BTreeMap<SessionId, (u64, Assigned)>, CoordError> {
     let (found, _) = deps.coord.list(keys::ASSIGNMENTS).await?;
     let mut written = BTreeMap::new();
     for found in found {
@@ -157,9 +152,7 @@ async fn read_assignments(
     Ok(written)
 }
 
-async fn read_moves(
-    deps: &Deps,
-) -> Result<BTreeMap<iris_core::id::ShardId, Move>, CoordError> {
+async fn read_moves(deps: &Deps) -> Result<BTreeMap<iris_core::id::ShardId, Move>, CoordError> {
     let (found, _) = deps.coord.list(keys::MOVES).await?;
     let mut moves = BTreeMap::new();
     for found in found {
@@ -189,9 +182,10 @@ pub(crate) fn wishes_from(deps: &Deps, placement: &Placement) -> Wishes {
         let (first, last) = (deps.count.shard(first).ok()?, deps.count.shard(last).ok()?);
         (first <= last).then_some(ShardRange { first, last })
     };
-    let pins = placement.pins.iter().filter_map(|pin| {
-        Some((range(pin.first_shard, pin.last_shard)?, pin.pod.clone()))
-    });
+    let pins = placement
+        .pins
+        .iter()
+        .filter_map(|pin| Some((range(pin.first_shard, pin.last_shard)?, pin.pod.clone())));
     Wishes {
         pins: pins.collect(),
         cordoned: placement.cordoned_pods.iter().cloned().collect(),

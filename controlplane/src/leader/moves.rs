@@ -101,8 +101,9 @@ impl Leader {
         self.see(|model| {
             let shard = order.shard;
             let served = model.serving(shard);
-            let (source, epoch) = served
-                .ok_or_else(|| precondition(format!("nobody serves shard {shard} at the moment")))?;
+            let (source, epoch) = served.ok_or_else(|| {
+                precondition(format!("nobody serves shard {shard} at the moment"))
+            })?;
             if epoch != order.epoch {
                 let expected = order.epoch;
                 let text = format!("shard {shard} is at epoch {epoch}, not {expected}");
@@ -114,9 +115,9 @@ impl Leader {
                 let text = format!("shard {shard} is served by {pod}, not by {expected}");
                 return Err(precondition(text));
             }
-            let target = model.session_of(&order.target_pod).ok_or_else(|| {
-                precondition(format!("{} has no live session", order.target_pod))
-            })?;
+            let target = model
+                .session_of(&order.target_pod)
+                .ok_or_else(|| precondition(format!("{} has no live session", order.target_pod)))?;
             if target == source {
                 return Err(precondition(format!("{pod} serves shard {shard} already")));
             }

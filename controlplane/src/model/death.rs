@@ -48,9 +48,11 @@ impl Model {
             }
             return Vec::new();
         }
-        let suspects: Vec<_> = self.members.iter().filter_map(|(id, member)| {
-            self.death_of(*id, member, now).map(|death| (*id, death))
-        }).collect();
+        let suspects: Vec<_> = self
+            .members
+            .iter()
+            .filter_map(|(id, member)| self.death_of(*id, member, now).map(|death| (*id, death)))
+            .collect();
         let mut dead = Vec::new();
         for (session, death) in suspects {
             if self.may_bury(session, death, now) {
@@ -106,9 +108,9 @@ impl Model {
     /// The shards whose newest ownership, or desired one, is a session's.
     pub fn shards_of(&self, session: SessionId) -> BTreeSet<ShardId> {
         let has = |shard: &ShardId| {
-            let held = self.head(*shard).is_some_and(|row| {
-                row.session == session && row.released_block.is_none()
-            });
+            let held = self
+                .head(*shard)
+                .is_some_and(|row| row.session == session && row.released_block.is_none());
             held || self.desired(*shard) == Some(session)
         };
         self.count.shards().filter(has).collect()

@@ -1,9 +1,7 @@
 //! The state of a region, as people see it.
 
 use iris_core::id::ShardId;
-use iris_proto::control::{
-    Load, OwnerState, RegionState, SessionInfo, ShardPhase, ShardState,
-};
+use iris_proto::control::{Load, OwnerState, RegionState, SessionInfo, ShardPhase, ShardState};
 
 use crate::leader::{Leader, has_ended};
 use crate::model::{Member, Model, Stream};

@@ -86,13 +86,7 @@ impl InboxItem {
 impl Account {
     /// An account without devices.
     pub fn new(pos: ShardSeq) -> Self {
-        Self {
-            pos,
-            stream_gen: 1,
-            head: InboxSeq(0),
-            floor: InboxSeq(0),
-            devices: BTreeMap::new(),
-        }
+        Self { pos, stream_gen: 1, head: InboxSeq(0), floor: InboxSeq(0), devices: BTreeMap::new() }
     }
 
     /// The devices that still have access.

@@ -129,9 +129,8 @@ mod tests {
 
     #[test]
     fn timestamps_order_by_home_then_epoch_then_position() {
-        let at = |home, epoch, pos| {
-            LogicalTimestamp::new(HomeGen(home), Epoch(epoch), ShardSeq(pos))
-        };
+        let at =
+            |home, epoch, pos| LogicalTimestamp::new(HomeGen(home), Epoch(epoch), ShardSeq(pos));
         assert!(at(0, 1, LogicalTimestamp::POS_MAX) < at(0, 2, 0));
         assert!(at(0, LogicalTimestamp::EPOCH_MAX, 5) < at(1, 1, 0));
         assert!(at(3, 7, 8) < at(3, 7, 9));

@@ -227,7 +227,8 @@ fn cut(open: Open) -> (Vec<Entry>, Open, usize) {
     let mut count = 0;
     for entry in &open.entries {
         let weight = entry.weight();
-        if count > 0 && (count == limits::BLOCK_ENTRIES_MAX || bytes + weight > limits::BLOCK_BYTES_MAX)
+        if count > 0
+            && (count == limits::BLOCK_ENTRIES_MAX || bytes + weight > limits::BLOCK_BYTES_MAX)
         {
             break;
         }

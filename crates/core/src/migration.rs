@@ -305,10 +305,7 @@ pub fn decide(wish: &Wish, journal: &Journal, seen: &Observed, now_s: u64) -> Ve
         Step::Soaking => forward::soaking(wish, journal, seen, now_s),
         Step::Reversing => forward::reversing(wish, seen),
     };
-    debug_assert!(
-        !effects.is_empty(),
-        "every step before the last has a next look"
-    );
+    debug_assert!(!effects.is_empty(), "every step before the last has a next look");
     effects
 }
 
@@ -330,11 +327,7 @@ pub fn id_of_reverse(shard: ShardId, committed: Epoch) -> String {
 }
 
 fn let_go(wish: &Wish) -> Vec<Effect> {
-    if wish.held {
-        vec![Effect::LetGo]
-    } else {
-        Vec::new()
-    }
+    if wish.held { vec![Effect::LetGo] } else { Vec::new() }
 }
 
 /// There is nobody to ask, and no shard that could move.

@@ -93,8 +93,7 @@ impl<'a> State<'a> {
                 pinned[n] = true;
             }
         }
-        let mut state =
-            Self { problem, placement, load: vec![0; problem.owners.len()], pinned };
+        let mut state = Self { problem, placement, load: vec![0; problem.owners.len()], pinned };
         for n in 0..shards {
             if let Some(owner) = state.placement[n] {
                 state.load[owner.0] += state.weight(n);

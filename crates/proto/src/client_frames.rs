@@ -39,7 +39,9 @@ pub fn send_from_wire(wire: client::Send) -> Result<Send, FormatError> {
 /// An address.
 pub fn address_from_wire(wire: client::Address) -> Result<Address, FormatError> {
     match wire.kind.ok_or(FormatError::Missing("address"))? {
-        client::address::Kind::Account(bytes) => Ok(Address::Account(AccountId::from_bytes(&bytes)?)),
+        client::address::Kind::Account(bytes) => {
+            Ok(Address::Account(AccountId::from_bytes(&bytes)?))
+        }
         client::address::Kind::Group(bytes) => Ok(Address::Group(GroupId::from_bytes(&bytes)?)),
     }
 }

@@ -166,14 +166,14 @@ fn progress_to_stored(progress: &Progress) -> stored::Progress {
         device: device.0,
         inbox_seq: seq.0,
     });
-    let confirmations = progress.confirmations.iter().map(|(to, seq)| stored::Confirmation {
-        to_shard: (*to).into(),
-        outbox_seq: seq.0,
-    });
-    let floors = progress.floors.iter().map(|(account, seq)| stored::Floor {
-        account: account_bytes(*account),
-        inbox_seq: seq.0,
-    });
+    let confirmations = progress
+        .confirmations
+        .iter()
+        .map(|(to, seq)| stored::Confirmation { to_shard: (*to).into(), outbox_seq: seq.0 });
+    let floors = progress
+        .floors
+        .iter()
+        .map(|(account, seq)| stored::Floor { account: account_bytes(*account), inbox_seq: seq.0 });
     stored::Progress {
         cursors: cursors.collect(),
         confirmations: confirmations.collect(),
@@ -184,7 +184,8 @@ fn progress_to_stored(progress: &Progress) -> stored::Progress {
 fn progress_from_stored(op: stored::Progress) -> Result<Progress, FormatError> {
     let mut progress = Progress::default();
     for cursor in op.cursors {
-        let place = (account(&cursor.account)?, DeviceNo(cursor.device), InboxSeq(cursor.inbox_seq));
+        let place =
+            (account(&cursor.account)?, DeviceNo(cursor.device), InboxSeq(cursor.inbox_seq));
         progress.cursors.push(place);
     }
     for confirmation in op.confirmations {

@@ -47,10 +47,10 @@ pub fn account_from_stored(account: stored::AccountState) -> Result<Account, For
 }
 
 fn device_to_stored(no: DeviceNo, device: &Device) -> stored::DeviceState {
-    let refusals = device.refusals.iter().map(|(seq, code)| stored::SendRefusal {
-        client_seq: seq.0,
-        code: code.number().into(),
-    });
+    let refusals = device
+        .refusals
+        .iter()
+        .map(|(seq, code)| stored::SendRefusal { client_seq: seq.0, code: code.number().into() });
     stored::DeviceState {
         device: no.0,
         public_key: Bytes::copy_from_slice(&device.key.0),

@@ -78,8 +78,12 @@ fn account_specimen() -> Account {
     let mut account = Account::new(ShardSeq(1234));
     account.head = InboxSeq(50);
     account.floor = InboxSeq(4);
-    let mut device =
-        Device::new(PublicKey([5; 32]), "laptop".to_owned(), WallMs(1_800_000_000_000), InboxSeq(7));
+    let mut device = Device::new(
+        PublicKey([5; 32]),
+        "laptop".to_owned(),
+        WallMs(1_800_000_000_000),
+        InboxSeq(7),
+    );
     device.decided(ClientSeq(1), None);
     device.decided(ClientSeq(2), Some(Code::Quota));
     device.refresh_current = 3;
@@ -160,7 +164,9 @@ fn golden_bytes_stay_readable() {
         write("account.v1.bin", stored_rows::encode_account(&account_specimen())).unwrap();
     }
     let read = |name: &str| -> Bytes {
-        std::fs::read(format!("{directory}/{name}")).unwrap_or_else(|e| panic!("{name}: {e}")).into()
+        std::fs::read(format!("{directory}/{name}"))
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+            .into()
     };
     assert_eq!(stored_blocks::decode(read("block.v1.bin")).unwrap(), specimen());
     assert_eq!(stored_rows::decode_account(read("account.v1.bin")).unwrap(), account_specimen());

@@ -208,8 +208,7 @@ pub enum SettingsError {
 impl Settings {
     /// Reads the file.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let unreadable =
-            |source| SettingsError::Unreadable { path: path.to_path_buf(), source };
+        let unreadable = |source| SettingsError::Unreadable { path: path.to_path_buf(), source };
         let text = std::fs::read(path).map_err(unreadable)?;
         serde_json::from_slice(&text)
             .map_err(|source| SettingsError::Invalid { path: path.to_path_buf(), source })

@@ -183,7 +183,8 @@ fn anchors(trust: &[u8]) -> Result<Arc<[TrustAnchor<'static>]>, MaterialError> {
     for certificate in CertificateDer::pem_slice_iter(trust) {
         let certificate = certificate
             .map_err(|source| MaterialError::Pem { what: "the trust bundle", source })?;
-        let anchor = webpki::anchor_from_trusted_cert(&certificate).map_err(MaterialError::Anchor)?;
+        let anchor =
+            webpki::anchor_from_trusted_cert(&certificate).map_err(MaterialError::Anchor)?;
         anchors.push(anchor.to_owned());
     }
     if anchors.is_empty() { Err(MaterialError::NoTrust) } else { Ok(anchors.into()) }

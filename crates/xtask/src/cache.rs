@@ -82,17 +82,13 @@ impl Cache {
         key: &Key,
         build: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        let known = OURS
-            .iter()
-            .any(|prefix| format!("{name}-").starts_with(prefix));
+        let known = OURS.iter().any(|prefix| format!("{name}-").starts_with(prefix));
         ensure!(known, "{name} is no name of an entry");
         let entry = self.entry(name, key);
         if entry.exists() {
             return Ok(entry);
         }
-        let scratch = self
-            .root
-            .join(format!(".new-{name}-{key}-{}", std::process::id()));
+        let scratch = self.root.join(format!(".new-{name}-{key}-{}", std::process::id()));
         remove_dir(&scratch)?;
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {scratch:?}"))?;
         let built = build(&scratch);
@@ -136,15 +132,7 @@ impl Key {
             hasher.update(&(input.len() as u64).to_le_bytes());
             hasher.update(input);
         }
-        Self(
-            hasher
-                .finalize()
-                .to_hex()
-                .as_str()
-                .chars()
-                .take(12)
-                .collect(),
-        )
+        Self(hasher.finalize().to_hex().as_str().chars().take(12).collect())
     }
 
     /// The key of everything below a directory or in a file, by relative path and content.
@@ -154,11 +142,7 @@ impl Key {
         files.sort();
         let mut inputs = Vec::new();
         for file in files {
-            let name = file
-                .strip_prefix(path)
-                .unwrap_or(&file)
-                .to_string_lossy()
-                .into_owned();
+            let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
             inputs.push(name.into_bytes());
             inputs.push(fs::read(&file).with_context(|| format!("cannot read {file:?}"))?);
         }

@@ -1,11 +1,7 @@
 //! The command line: what each command takes, and what it prints.
 //!
 //! Never does any work itself.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the tool answers"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the tool answers")]
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -147,16 +143,10 @@ fn run(command: Command) -> Result<u8> {
         Command::Up(args) => bring_up(args)?,
         Command::Down { purge } => down::run(purge)?,
         Command::Kubectl(rest) => {
-            return Cluster::load()?
-                .kubectl_command()
-                .args(rest.args)
-                .interactive();
+            return Cluster::load()?.kubectl_command().args(rest.args).interactive();
         }
         Command::Helm(rest) => {
-            return Cluster::load()?
-                .helm_command()
-                .args(rest.args)
-                .interactive();
+            return Cluster::load()?.helm_command().args(rest.args).interactive();
         }
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),
@@ -197,18 +187,13 @@ fn look_after(inside: Inside) -> Result<u8> {
             let prefix = Cluster::load()?.enter(place);
             return Cmd::new("env").args(prefix).args(args).interactive();
         }
-        Inside::Cql {
-            address,
-            user,
-            statement,
-        } => {
+        Inside::Cql { address, user, statement } => {
             let password = std::io::read_to_string(std::io::stdin())?;
             let mut session = Session::open(address, &user, password.trim_end())?;
             for row in session.query(&statement)? {
                 let columns = row.iter().map(|value| value.as_deref().unwrap_or_default());
-                let columns: Vec<_> = columns
-                    .map(|value| value.escape_ascii().to_string())
-                    .collect();
+                let columns: Vec<_> =
+                    columns.map(|value| value.escape_ascii().to_string()).collect();
                 println!("{}", columns.join(" "));
             }
         }

@@ -45,12 +45,7 @@ pub(crate) struct Local {
 impl Local {
     pub(crate) fn new(env: Env, plan: Plan, tools: PathBuf) -> Self {
         let processes = Processes::new(env.state.join("processes"), env.logs());
-        Self {
-            env,
-            plan,
-            processes,
-            tools,
-        }
+        Self { env, plan, processes, tools }
     }
 
     /// A program that was built for the cluster.
@@ -141,19 +136,11 @@ impl Cluster {
     }
 
     pub(crate) fn kubectl_command(&self) -> Cmd {
-        self.client(
-            self.env
-                .cmd(self.state.tools.join("iris-kube"))
-                .arg("kubectl"),
-            "--context",
-        )
+        self.client(self.env.cmd(self.state.tools.join("iris-kube")).arg("kubectl"), "--context")
     }
 
     pub(crate) fn helm_command(&self) -> Cmd {
-        self.client(
-            self.env.cmd(self.state.tools.join("helm")),
-            "--kube-context",
-        )
+        self.client(self.env.cmd(self.state.tools.join("helm")), "--kube-context")
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -181,36 +168,16 @@ impl Cluster {
 
     /// The cluster IP of a Service, which this machine and the client's namespace can reach.
     pub fn service_ip(&self, namespace: &str, service: &str) -> Result<Ipv4Addr> {
-        let get = [
-            "-n",
-            namespace,
-            "get",
-            "service",
-            service,
-            "-o=jsonpath={.spec.clusterIP}",
-        ];
+        let get = ["-n", namespace, "get", "service", service, "-o=jsonpath={.spec.clusterIP}"];
         let address = self.kubectl(get)?;
-        address
-            .trim()
-            .parse()
-            .with_context(|| format!("{namespace}/{service} has no address"))
+        address.trim().parse().with_context(|| format!("{namespace}/{service} has no address"))
     }
 
     /// The address of a pod, which this machine and the client's namespace can reach.
     pub fn pod_ip(&self, namespace: &str, pod: &str) -> Result<Ipv4Addr> {
-        let get = [
-            "-n",
-            namespace,
-            "get",
-            "pod",
-            pod,
-            "-o=jsonpath={.status.podIP}",
-        ];
+        let get = ["-n", namespace, "get", "pod", pod, "-o=jsonpath={.status.podIP}"];
         let address = self.kubectl(get)?;
-        address
-            .trim()
-            .parse()
-            .with_context(|| format!("{namespace}/{pod} has no address"))
+        address.trim().parse().with_context(|| format!("{namespace}/{pod} has no address"))
     }
 
     /// The nodes of the local cluster.
@@ -239,8 +206,7 @@ impl Cluster {
     ) -> Result<()> {
         let limit = format!("--timeout={}s", limit.as_secs());
         let condition = format!("--for={condition}");
-        self.kubectl(["-n", namespace, "wait", what, &condition, &limit])
-            .map(drop)
+        self.kubectl(["-n", namespace, "wait", what, &condition, &limit]).map(drop)
     }
 
     pub(crate) fn local(&self) -> Result<Local> {

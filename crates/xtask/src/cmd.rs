@@ -54,16 +54,14 @@ impl Cmd {
     /// Adds arguments.
     #[must_use]
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.argv
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.argv.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable for the command.
     #[must_use]
     pub(crate) fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.envs
-            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.envs.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -131,13 +129,8 @@ impl Cmd {
     /// Runs the command on this process's own terminal and gives its exit code.
     pub(crate) fn interactive(self) -> Result<u8> {
         let mut command = self.command(&[])?;
-        let status = command
-            .status()
-            .with_context(|| format!("cannot run {}", self.line()))?;
-        Ok(status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(1))
+        let status = command.status().with_context(|| format!("cannot run {}", self.line()))?;
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
     }
 
     /// The command as one would type it.
@@ -147,25 +140,17 @@ impl Cmd {
             let arg = arg.to_string_lossy();
             let gap = if index == 0 { "" } else { " " };
             let plain = !arg.is_empty() && !arg.contains(|c: char| " \"'\\$\n{}".contains(c));
-            let _ = if plain {
-                write!(line, "{gap}{arg}")
-            } else {
-                write!(line, "{gap}{arg:?}")
-            };
+            let _ = if plain { write!(line, "{gap}{arg}") } else { write!(line, "{gap}{arg:?}") };
         }
         line
     }
 
     fn command(&self, prefix: &[&str]) -> Result<Command> {
         let prefix = prefix.iter().map(OsStr::new);
-        let argv: Vec<&OsStr> = prefix
-            .chain(self.argv.iter().map(OsString::as_os_str))
-            .collect();
+        let argv: Vec<&OsStr> = prefix.chain(self.argv.iter().map(OsString::as_os_str)).collect();
         let (program, args) = argv.split_first().context("an empty command")?;
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .envs(self.envs.iter().map(|(key, value)| (key, value)));
+        command.args(args).envs(self.envs.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
@@ -174,31 +159,16 @@ impl Cmd {
 
     fn finish(&self) -> Result<Output> {
         let mut command = self.command(&ENDS_WITH_US)?;
-        let stdin = if self.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         self.note(format!("$ {}\n", self.line()).as_bytes());
         let before = Instant::now();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.line()))?;
-        let feeder = self
-            .stdin
-            .clone()
-            .zip(child.stdin.take())
-            .map(|(bytes, mut pipe)| {
-                // A thread, since the command may fill its output before it has read all its input.
-                std::thread::spawn(move || pipe.write_all(&bytes))
-            });
-        let output = child
-            .wait_with_output()
-            .with_context(|| format!("lost {}", self.line()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.line()))?;
+        let feeder = self.stdin.clone().zip(child.stdin.take()).map(|(bytes, mut pipe)| {
+            // A thread, since the command may fill its output before it has read all its input.
+            std::thread::spawn(move || pipe.write_all(&bytes))
+        });
+        let output = child.wait_with_output().with_context(|| format!("lost {}", self.line()))?;
         if let Some(feeder) = feeder {
             // A command that ends without reading its input says why in its own status.
             let _ = feeder.join();
@@ -206,30 +176,17 @@ impl Cmd {
         self.note(&output.stdout);
         self.note(&output.stderr);
         self.note(
-            format!(
-                "# {:.2} s, {}\n",
-                before.elapsed().as_secs_f64(),
-                output.status
-            )
-            .as_bytes(),
+            format!("# {:.2} s, {}\n", before.elapsed().as_secs_f64(), output.status).as_bytes(),
         );
         Ok(output)
     }
 
     fn failure(&self, output: &Output) -> String {
-        let said = if output.stderr.trim_ascii().is_empty() {
-            &output.stdout
-        } else {
-            &output.stderr
-        };
+        let said =
+            if output.stderr.trim_ascii().is_empty() { &output.stdout } else { &output.stderr };
         let said = String::from_utf8_lossy(said);
-        let lines: Vec<&str> = said
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        let tail = lines
-            .get(lines.len().saturating_sub(TAIL_LINES_MAX)..)
-            .unwrap_or_default();
+        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL_LINES_MAX)..).unwrap_or_default();
         let mut text = format!("`{}` failed ({})", self.line(), output.status);
         for line in tail {
             let _ = write!(text, "\n    {line}");

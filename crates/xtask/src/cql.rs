@@ -57,10 +57,7 @@ impl Session {
         let mut token = Vec::new();
         push_bytes(&mut token, format!("\0{user}\0{password}").as_bytes())?;
         let (answer, _) = session.exchange(AUTH_RESPONSE, &token)?;
-        ensure!(
-            answer == AUTH_SUCCESS,
-            "Cassandra answered a log-in with {answer:#x}"
-        );
+        ensure!(answer == AUTH_SUCCESS, "Cassandra answered a log-in with {answer:#x}");
         Ok(session)
     }
 
@@ -71,10 +68,7 @@ impl Session {
         body.extend(CONSISTENCY_ONE.to_be_bytes());
         body.push(SKIP_METADATA);
         let (answer, body) = self.exchange(QUERY, &body)?;
-        ensure!(
-            answer == RESULT,
-            "Cassandra answered a query with {answer:#x}"
-        );
+        ensure!(answer == RESULT, "Cassandra answered a query with {answer:#x}");
         rows(&body)
     }
 
@@ -83,9 +77,7 @@ impl Session {
         push_bytes(&mut frame, body)?;
         self.stream.write_all(&frame)?;
         let mut header = [0; 9];
-        self.stream
-            .read_exact(&mut header)
-            .context("Cassandra closed the connection")?;
+        self.stream.read_exact(&mut header).context("Cassandra closed the connection")?;
         let [_, _, _, _, answer, length @ ..] = header;
         let length = usize::try_from(u32::from_be_bytes(length))?;
         ensure!(length <= FRAME_BYTES_MAX, "an answer of {length} bytes");
@@ -108,9 +100,7 @@ fn rows(body: &[u8]) -> Result<Vec<Row>> {
     let _flags = reader.int()?;
     let columns = reader.int()?;
     let count = reader.int()?;
-    (0..count)
-        .map(|_| (0..columns).map(|_| reader.value()).collect())
-        .collect()
+    (0..count).map(|_| (0..columns).map(|_| reader.value()).collect()).collect()
 }
 
 fn push_string(to: &mut Vec<u8>, text: &str) -> Result<()> {
@@ -129,10 +119,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (head, rest) = self
-            .0
-            .split_at_checked(length)
-            .context("an answer ends too early")?;
+        let (head, rest) = self.0.split_at_checked(length).context("an answer ends too early")?;
         self.0 = rest;
         Ok(head)
     }

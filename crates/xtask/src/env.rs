@@ -36,32 +36,20 @@ impl Env {
             .find(|dir| dir.join("crates/xtask/Cargo.toml").is_file())
             .context("not inside the Iris repository")?
             .to_owned();
-        let home = || {
-            env::var_os("HOME")
-                .map(PathBuf::from)
-                .context("HOME is not set")
-        };
+        let home = || env::var_os("HOME").map(PathBuf::from).context("HOME is not set");
         let state = match env::var_os("IRIS_STATE") {
             Some(dir) => PathBuf::from(dir),
             None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/iris-dev"),
             None => home()?.join(".local/state/iris-dev"),
         };
         let log = state.join("logs/cluster.log");
-        Ok(Self {
-            repo,
-            cache: Cache::open()?,
-            state,
-            log,
-        })
+        Ok(Self { repo, cache: Cache::open()?, state, log })
     }
 
     /// The same places with a log of its own.
     #[must_use]
     pub(crate) fn with_log(&self, name: &str) -> Self {
-        Self {
-            log: self.logs().join(format!("{name}.log")),
-            ..self.clone()
-        }
+        Self { log: self.logs().join(format!("{name}.log")), ..self.clone() }
     }
 
     /// The log that this environment's commands write to.

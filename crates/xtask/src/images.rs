@@ -69,12 +69,7 @@ pub(crate) fn image_of(env: &Env, recipe: &Recipe) -> Result<Image> {
         fs::read(&recipe.dockerfile)
             .with_context(|| format!("cannot read {:?}", recipe.dockerfile))?,
     ];
-    parts.extend(
-        recipe
-            .target
-            .iter()
-            .map(|target| target.clone().into_bytes()),
-    );
+    parts.extend(recipe.target.iter().map(|target| target.clone().into_bytes()));
     for input in &recipe.inputs {
         parts.push(input.name.clone().into_bytes());
         parts.push(match input.path.strip_prefix(env.cache.root()) {
@@ -90,16 +85,9 @@ pub(crate) fn image_of(env: &Env, recipe: &Recipe) -> Result<Image> {
         parts.push(format!("{name}={value}").into_bytes());
     }
     let key = Key::of(parts);
-    let archive = env
-        .cache
-        .entry(&format!("image-{}", recipe.name), &key)
-        .join("image.tar");
+    let archive = env.cache.entry(&format!("image-{}", recipe.name), &key).join("image.tar");
     let reference = format!("{PREFIX}/{}:{key}", recipe.name);
-    Ok(Image {
-        name: recipe.name.clone(),
-        reference,
-        archive,
-    })
+    Ok(Image { name: recipe.name.clone(), reference, archive })
 }
 
 /// Builds the image of a recipe, unless the cache has it.
@@ -111,15 +99,11 @@ pub(crate) fn build(env: &Env, recipe: &Recipe) -> Result<Image> {
     // One at a time: clearing the store away after one would take another's parts with it.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (_, key) = image
-        .reference
-        .rsplit_once(':')
-        .context("a reference without a tag")?;
+    let (_, key) = image.reference.rsplit_once(':').context("a reference without a tag")?;
     let key = Key::known(key);
-    env.cache
-        .make(&format!("image-{}", recipe.name), &key, |dir| {
-            archive(env, recipe, &image.reference, &dir.join("image.tar"))
-        })?;
+    env.cache.make(&format!("image-{}", recipe.name), &key, |dir| {
+        archive(env, recipe, &image.reference, &dir.join("image.tar"))
+    })?;
     Ok(image)
 }
 
@@ -131,14 +115,7 @@ fn archive(env: &Env, recipe: &Recipe, reference: &str, file: &Path) -> Result<(
     }
     fs::create_dir_all(&context).with_context(|| format!("cannot make {context:?}"))?;
     let mut command = buildah(env)?
-        .args([
-            "bud",
-            "--layers=false",
-            "--pull-never",
-            "-t",
-            reference,
-            "-f",
-        ])
+        .args(["bud", "--layers=false", "--pull-never", "-t", reference, "-f"])
         .arg(&recipe.dockerfile);
     if let Some((argument, base)) = &recipe.base {
         let base = rootfs::load(env, *base)?;
@@ -152,9 +129,7 @@ fn archive(env: &Env, recipe: &Recipe, reference: &str, file: &Path) -> Result<(
     }
     command.arg(&context).run()?;
     let to = format!("oci-archive:{}:{reference}", file.display());
-    buildah(env)?
-        .args(["push", "--quiet", reference, &to])
-        .run()?;
+    buildah(env)?.args(["push", "--quiet", reference, &to]).run()?;
     // The archive is what is kept; the store would hold every image a second time.
     buildah(env)?.args(["rmi", "--force", reference]).run()?;
     buildah(env)?.args(["rmi", "--prune", "--force"]).succeeds();
@@ -169,11 +144,8 @@ pub(crate) fn buildah(env: &Env) -> Result<Cmd> {
     let config = root.join("containers.conf");
     // Kept from making the machine's own directory of networks, which no build uses.
     let networks = root.join("net.d").display().to_string();
-    fs::write(
-        &config,
-        format!("[network]\nnetwork_config_dir = {networks:?}\n"),
-    )
-    .with_context(|| format!("cannot write {config:?}"))?;
+    fs::write(&config, format!("[network]\nnetwork_config_dir = {networks:?}\n"))
+        .with_context(|| format!("cannot write {config:?}"))?;
     Ok(env
         .cmd("buildah")
         .env("CONTAINERS_CONF", config)
@@ -191,9 +163,5 @@ fn copy(env: &Env, from: &Path, to: &Path) -> Result<()> {
     }
     // Links instead of copies where the file system is the same.
     let linked = env.cmd("cp").args(["-rlT"]).arg(from).arg(to).succeeds();
-    if linked {
-        Ok(())
-    } else {
-        env.cmd("cp").args(["-rT"]).arg(from).arg(to).run()
-    }
+    if linked { Ok(()) } else { env.cmd("cp").args(["-rT"]).arg(from).arg(to).run() }
 }

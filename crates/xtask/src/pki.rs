@@ -82,10 +82,7 @@ impl Authority {
         if !subject.alternatives.is_empty() {
             extensions.push(format!("subjectAltName={}", subject.alternatives.join(",")));
         }
-        let group = subject
-            .organization
-            .map(|name| format!("/O={name}"))
-            .unwrap_or_default();
+        let group = subject.organization.map(|name| format!("/O={name}")).unwrap_or_default();
         let name = format!("{group}/CN={}", subject.common_name);
         let own = self.own();
         let signer = [Path::new("-CA"), &own.cert, Path::new("-CAkey"), &own.key];
@@ -100,25 +97,10 @@ impl Authority {
             key: self.dir.join(format!("{name}.key")),
         };
         if !pair.cert.exists() {
-            let generate = [
-                "genpkey",
-                "-algorithm",
-                "EC",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-            ];
-            env.cmd("openssl")
-                .args(generate)
-                .arg("-out")
-                .arg(&pair.key)
-                .run()?;
+            let generate = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+            env.cmd("openssl").args(generate).arg("-out").arg(&pair.key).run()?;
             let public = ["pkey", "-pubout", "-in"];
-            env.cmd("openssl")
-                .args(public)
-                .arg(&pair.key)
-                .arg("-out")
-                .arg(&pair.cert)
-                .run()?;
+            env.cmd("openssl").args(public).arg(&pair.key).arg("-out").arg(&pair.cert).run()?;
         }
         Ok(pair)
     }
@@ -140,13 +122,7 @@ fn request(
 ) -> Result<()> {
     // Written under another name first: a certificate that is there is whole.
     let draft = pair.cert.with_extension("new");
-    let new_key = [
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ];
+    let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     env.cmd("openssl")
         .args(["req", "-x509", "-batch", "-days", DAYS, "-subj", subject])
         // The machine's own configuration would add extensions of its own.

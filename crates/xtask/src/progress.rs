@@ -2,10 +2,7 @@
 //! all on standard error.
 //!
 //! Never writes to standard output, which carries only the answer.
-#![allow(
-    clippy::print_stderr,
-    reason = "this module is where the tool talks to people"
-)]
+#![allow(clippy::print_stderr, reason = "this module is where the tool talks to people")]
 
 use std::{
     collections::HashMap,
@@ -28,27 +25,18 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 enum Shape {
     Lines,
-    Spinners {
-        all: MultiProgress,
-        running: Mutex<HashMap<&'static str, ProgressBar>>,
-    },
+    Spinners { all: MultiProgress, running: Mutex<HashMap<&'static str, ProgressBar>> },
 }
 
 impl Progress {
     /// Spinners where standard error is a terminal, lines where it is not.
     pub(crate) fn new() -> Self {
         let shape = if std::io::stderr().is_terminal() {
-            Shape::Spinners {
-                all: MultiProgress::new(),
-                running: Mutex::default(),
-            }
+            Shape::Spinners { all: MultiProgress::new(), running: Mutex::default() }
         } else {
             Shape::Lines
         };
-        Self {
-            began: Instant::now(),
-            shape,
-        }
+        Self { began: Instant::now(), shape }
     }
 
     /// How long ago this was made.
@@ -75,19 +63,12 @@ impl Progress {
         }
         bar.set_message(format!("{name}: {what}"));
         bar.enable_steady_tick(Duration::from_millis(120));
-        running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, bar);
+        running.lock().unwrap_or_else(PoisonError::into_inner).insert(name, bar);
     }
 
     pub(crate) fn finished(&self, report: &Report) {
         self.clear(report.step);
-        let Report {
-            step,
-            already_done,
-            seconds,
-        } = report;
+        let Report { step, already_done, seconds } = report;
         let total = self.elapsed().as_secs_f64();
         if *already_done {
             self.say(&format!("[{total:6.1}s] {step}: already done"));
@@ -98,20 +79,14 @@ impl Progress {
 
     pub(crate) fn failed(&self, name: &'static str) {
         self.clear(name);
-        self.say(&format!(
-            "[{:6.1}s] {name}: FAILED",
-            self.elapsed().as_secs_f64()
-        ));
+        self.say(&format!("[{:6.1}s] {name}: FAILED", self.elapsed().as_secs_f64()));
     }
 
     fn clear(&self, name: &'static str) {
         let Shape::Spinners { running, .. } = &self.shape else {
             return;
         };
-        let bar = running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        let bar = running.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }

@@ -34,10 +34,7 @@ impl Reach {
             return forward(job, namespace, service, port);
         }
         let host = job.cluster()?.service_ip(namespace, service)?.into();
-        Ok(Self {
-            address: SocketAddr::new(host, port),
-            forward: None,
-        })
+        Ok(Self { address: SocketAddr::new(host, port), forward: None })
     }
 
     /// Where to connect.
@@ -58,11 +55,7 @@ impl Drop for Reach {
 
 fn forward(job: &Job, namespace: &str, service: &str, port: u16) -> Result<Reach> {
     let what = [format!("service/{service}"), format!(":{port}")];
-    let argv = job
-        .kubectl()?
-        .args(["-n", namespace, "port-forward"])
-        .args(what)
-        .into_argv();
+    let argv = job.kubectl()?.args(["-n", namespace, "port-forward"]).args(what).into_argv();
     let (program, args) = argv.0.split_first().context("no command")?;
     let mut child = Command::new(program)
         .args(args)
@@ -75,14 +68,8 @@ fn forward(job: &Job, namespace: &str, service: &str, port: u16) -> Result<Reach
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     // "Forwarding from 127.0.0.1:PORT -> ..."
     output.read_line(&mut line)?;
-    let forward = Some(Forward {
-        child,
-        _output: output,
-    });
-    let address = line
-        .split(' ')
-        .nth(2)
-        .and_then(|address| address.parse().ok());
+    let forward = Some(Forward { child, _output: output });
+    let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
     let address = address.with_context(|| format!("no port is forwarded to {service}"))?;
     Ok(Reach { address, forward })
 }

@@ -40,10 +40,7 @@ pub(crate) fn run(take_down: bool, progress: &Progress) -> Result<()> {
     cluster.heal_all()?;
     remove_pods(&cluster)?;
     make_pods(&cluster)?;
-    let checks = pods::CHECKS
-        .iter()
-        .chain(data::CHECKS)
-        .chain(faults::CHECKS);
+    let checks = pods::CHECKS.iter().chain(data::CHECKS).chain(faults::CHECKS);
     let mut failed = 0;
     let mut passed = 0;
     for check in checks {
@@ -86,28 +83,12 @@ fn make_pods(cluster: &Cluster) -> Result<()> {
     let image = cluster.image("etcd").unwrap_or_default();
     let manifest = render(MANIFEST, &[("IMAGE", image)])?;
     cluster.kubectl_with(["apply", "-f", "-"], &manifest)?;
-    cluster.wait(
-        NAMESPACE,
-        "pod/server",
-        "condition=Ready",
-        Duration::from_secs(60),
-    )?;
-    cluster.wait(
-        NAMESPACE,
-        "pod/client",
-        "condition=Ready",
-        Duration::from_secs(60),
-    )
+    cluster.wait(NAMESPACE, "pod/server", "condition=Ready", Duration::from_secs(60))?;
+    cluster.wait(NAMESPACE, "pod/client", "condition=Ready", Duration::from_secs(60))
 }
 
 fn remove_pods(cluster: &Cluster) -> Result<()> {
-    let delete = [
-        "delete",
-        "namespace",
-        NAMESPACE,
-        "--ignore-not-found",
-        "--timeout=60s",
-    ];
+    let delete = ["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s"];
     cluster.kubectl(delete).map(drop)
 }
 
@@ -116,16 +97,8 @@ fn leaves_nothing(cluster: Cluster) -> Result<()> {
     down::run(false)?;
     let env = Env::open()?;
     let mut left = teardown::leftovers(&env)?;
-    let kept = [
-        env.state,
-        PathBuf::from("/var/lib/kubelet"),
-        PathBuf::from("/run/containerd"),
-    ];
-    left.extend(
-        kept.iter()
-            .filter(|dir| dir.exists())
-            .map(|dir| dir.display().to_string()),
-    );
+    let kept = [env.state, PathBuf::from("/var/lib/kubelet"), PathBuf::from("/run/containerd")];
+    left.extend(kept.iter().filter(|dir| dir.exists()).map(|dir| dir.display().to_string()));
     if !left.is_empty() {
         bail!("{}", left.join(", "));
     }
@@ -138,10 +111,7 @@ fn ask(cluster: &Cluster, endpoint: &str, args: &[&str]) -> Result<String> {
     let limits = ["--dial-timeout=2s", "--command-timeout=4s"];
     let endpoint = format!("--endpoints={endpoint}");
     cluster.kubectl(
-        exec.into_iter()
-            .chain(limits)
-            .chain([endpoint.as_str()])
-            .chain(args.iter().copied()),
+        exec.into_iter().chain(limits).chain([endpoint.as_str()]).chain(args.iter().copied()),
     )
 }
 

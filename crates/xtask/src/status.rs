@@ -39,18 +39,11 @@ pub(crate) fn usage(cluster: &Cluster) -> Result<Vec<Usage>> {
     let before: Vec<u64> = groups.iter().map(|(_, group)| group.cpu_ns()).collect();
     std::thread::sleep(WATCH);
     let elapsed = began.elapsed().as_nanos().max(1);
-    let used = groups
-        .into_iter()
-        .zip(before)
-        .map(|((place, group), before)| {
-            let spent = u128::from(group.cpu_ns().saturating_sub(before));
-            let cpu_milli = u64::try_from(spent * 1000 / elapsed).unwrap_or(u64::MAX);
-            Usage {
-                place,
-                cpu_milli,
-                memory_mib: resident_mib(&group),
-            }
-        });
+    let used = groups.into_iter().zip(before).map(|((place, group), before)| {
+        let spent = u128::from(group.cpu_ns().saturating_sub(before));
+        let cpu_milli = u64::try_from(spent * 1000 / elapsed).unwrap_or(u64::MAX);
+        Usage { place, cpu_milli, memory_mib: resident_mib(&group) }
+    });
     // The client's namespace has daemons only while a test runs some there.
     Ok(used.filter(|usage| usage.memory_mib > 0).collect())
 }
@@ -61,18 +54,9 @@ pub(crate) fn report(cluster: &Cluster) -> Result<String> {
     text.push('\n');
     text += &cluster.kubectl(["get", "pods", "--all-namespaces", "-o", "wide"])?;
     if let Backend::Local { .. } = cluster.state().backend {
-        let _ = writeln!(
-            text,
-            "\n{:<18}{:>12}{:>12}",
-            "USED BY", "CPU (m)", "MEMORY (MiB)"
-        );
+        let _ = writeln!(text, "\n{:<18}{:>12}{:>12}", "USED BY", "CPU (m)", "MEMORY (MiB)");
         let usage = usage(cluster)?;
-        for Usage {
-            place,
-            cpu_milli,
-            memory_mib,
-        } in &usage
-        {
+        for Usage { place, cpu_milli, memory_mib } in &usage {
             let _ = writeln!(text, "{place:<18}{cpu_milli:>12}{memory_mib:>12}");
         }
         let cpu: u64 = usage.iter().map(|usage| usage.cpu_milli).sum();
@@ -87,9 +71,7 @@ pub(crate) fn report(cluster: &Cluster) -> Result<String> {
 fn resident_mib(group: &Cgroup) -> u64 {
     let resident = |pid: &i32| -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().trim_end_matches(" kB").parse().ok()
     };
     group.processes().iter().filter_map(resident).sum::<u64>() / 1024

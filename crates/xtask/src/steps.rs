@@ -65,17 +65,8 @@ pub(crate) struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            step,
-            remedy,
-            log,
-            cause,
-        } = self;
-        write!(
-            f,
-            "{step}: {cause:#}\n  remedy: {remedy}\n  log:    {}",
-            log.display()
-        )
+        let Self { step, remedy, log, cause } = self;
+        write!(f, "{step}: {cause:#}\n  remedy: {remedy}\n  log:    {}", log.display())
     }
 }
 
@@ -89,11 +80,7 @@ pub(crate) fn check<C>(steps: &[Step<C>]) -> Result<()> {
         let stands = |name: &str| before.iter().any(|other| other.name == name);
         ensure!(!stands(step.name), "two steps are named {}", step.name);
         for name in step.after {
-            ensure!(
-                stands(name),
-                "{} needs {name}, which does not stand before it",
-                step.name
-            );
+            ensure!(stands(name), "{} needs {name}, which does not stand before it", step.name);
         }
     }
     Ok(())
@@ -151,9 +138,7 @@ pub(crate) fn run<C: Context>(
 
 fn take_ready<'s, C>(waiting: &mut Vec<&'s Step<C>>, done: &[Report]) -> Option<&'s Step<C>> {
     let is_done = |name: &&str| done.iter().any(|report| report.step == *name);
-    let index = waiting
-        .iter()
-        .position(|step| step.after.iter().all(is_done))?;
+    let index = waiting.iter().position(|step| step.after.iter().all(is_done))?;
     Some(waiting.remove(index))
 }
 
@@ -169,18 +154,11 @@ fn perform<C: Context>(step: &Step<C>, context: &C) -> Result<Report, Failure> {
     match work() {
         Ok(already_done) => {
             let seconds = before.elapsed().as_secs_f64();
-            Ok(Report {
-                step: step.name,
-                already_done,
-                seconds,
-            })
+            Ok(Report { step: step.name, already_done, seconds })
         }
-        Err(cause) => Err(Failure {
-            step: step.name,
-            remedy: step.remedy,
-            log: context.log(),
-            cause,
-        }),
+        Err(cause) => {
+            Err(Failure { step: step.name, remedy: step.remedy, log: context.log(), cause })
+        }
     }
 }
 

@@ -19,18 +19,12 @@ pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> Result<String> 
 fn first_mark(text: &str) -> Option<String> {
     let is_name = |s: &str| {
         !s.is_empty()
-            && s.bytes()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            && s.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     };
     let parts: Vec<&str> = text.split('@').collect();
     // A name stands between two marks, so neither the first nor the last part can be one.
-    let inner = parts
-        .get(1..parts.len().saturating_sub(1))
-        .unwrap_or_default();
-    inner
-        .iter()
-        .find(|part| is_name(part))
-        .map(|part| format!("@{part}@"))
+    let inner = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+    inner.iter().find(|part| is_name(part)).map(|part| format!("@{part}@"))
 }
 
 #[cfg(test)]
@@ -45,25 +39,12 @@ mod tests {
 
     #[test]
     fn a_missing_value_and_an_unknown_name_are_errors() {
-        assert!(
-            render("@A@ @B@", &[("A", "1")])
-                .unwrap_err()
-                .to_string()
-                .contains("@B@")
-        );
-        assert!(
-            render("@A@", &[("A", "1"), ("C", "2")])
-                .unwrap_err()
-                .to_string()
-                .contains("@C@")
-        );
+        assert!(render("@A@ @B@", &[("A", "1")]).unwrap_err().to_string().contains("@B@"));
+        assert!(render("@A@", &[("A", "1"), ("C", "2")]).unwrap_err().to_string().contains("@C@"));
     }
 
     #[test]
     fn other_at_signs_stand() {
-        assert_eq!(
-            render("me@example and @lower@", &[]).unwrap(),
-            "me@example and @lower@"
-        );
+        assert_eq!(render("me@example and @lower@", &[]).unwrap(), "me@example and @lower@");
     }
 }

@@ -22,14 +22,7 @@ pub(crate) fn build(env: &Env) -> Result<()> {
     let flags = link_flags(&fs::read_to_string(module.join("go.mod"))?)?;
     env.cache.make("tools", &key(env)?, |dir| {
         env.cmd("go")
-            .args([
-                "build",
-                "-trimpath",
-                "-buildvcs=false",
-                "-mod=readonly",
-                "-ldflags",
-                &flags,
-            ])
+            .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &flags])
             .arg("-o")
             .arg(dir)
             .args(["./cmd/...", "helm.sh/helm/v3/cmd/helm"])
@@ -53,10 +46,7 @@ fn link_flags(module: &str) -> Result<String> {
         .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
         .context("the Go module names no version of Kubernetes")?;
     let mut parts = kubernetes.split('.');
-    let (major, minor) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let set = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
     Ok(format!(
         "-s -w {} {} {}",

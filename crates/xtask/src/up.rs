@@ -67,10 +67,7 @@ pub(crate) struct Job {
 
 impl Context for Job {
     fn for_step(&self, name: &str) -> Self {
-        Self {
-            env: self.env.with_log(&format!("up-{name}")),
-            options: self.options.clone(),
-        }
+        Self { env: self.env.with_log(&format!("up-{name}")), options: self.options.clone() }
     }
 
     fn log(&self) -> PathBuf {
@@ -94,10 +91,7 @@ impl Job {
 
     /// Applies manifests to the cluster.
     pub(crate) fn apply(&self, manifests: impl Into<Vec<u8>>) -> Result<()> {
-        self.kubectl()?
-            .args(["apply", "-f", "-"])
-            .stdin(manifests)
-            .run()
+        self.kubectl()?.args(["apply", "-f", "-"]).stdin(manifests).run()
     }
 
     /// Brings images to wherever the cluster takes them from and writes their references down.
@@ -147,10 +141,7 @@ impl Job {
     /// The reference of an image that was delivered.
     pub(crate) fn reference(&self, name: &str) -> Result<String> {
         let cluster = self.cluster()?;
-        Ok(cluster
-            .image(name)
-            .with_context(|| format!("no image {name}"))?
-            .to_owned())
+        Ok(cluster.image(name).with_context(|| format!("no image {name}"))?.to_owned())
     }
 }
 
@@ -162,10 +153,7 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
     prepare(&env, &backend, options.etcd_members)?;
     let mut list = all_steps(&backend);
     list.retain(|step| !(options.skip_demo && step.name == DEMO));
-    let job = Job {
-        env: env.clone(),
-        options,
-    };
+    let job = Job { env: env.clone(), options };
     let steps = steps::run::<Job>(&list, &job, progress)?;
     let cluster = Cluster::open(env)?;
     Ok(Summary {
@@ -195,12 +183,7 @@ pub(crate) fn image(target: &str, executable: Option<PathBuf>) -> Result<String>
         Backend::Local { plan } => u8::try_from(plan.nodes().count())?,
         Backend::Kind | Backend::Context { .. } => 1,
     };
-    let options = Options {
-        nodes,
-        etcd_members: 1,
-        existing: None,
-        skip_demo: true,
-    };
+    let options = Options { nodes, etcd_members: 1, existing: None, skip_demo: true };
     iris::deliver_one(&Job { env, options }, target, executable)
 }
 
@@ -219,16 +202,11 @@ fn choose(env: &Env, options: &Options) -> Result<Backend> {
     if let Some((context, registry)) = options.existing.clone() {
         return Ok(Backend::Context { context, registry });
     }
-    let docker = env
-        .cmd("docker")
-        .arg("info")
-        .timeout(std::time::Duration::from_secs(5));
+    let docker = env.cmd("docker").arg("info").timeout(std::time::Duration::from_secs(5));
     if docker.succeeds() {
         return Ok(Backend::Kind);
     }
-    Ok(Backend::Local {
-        plan: Plan::new(options.nodes)?,
-    })
+    Ok(Backend::Local { plan: Plan::new(options.nodes)? })
 }
 
 /// Writes down which cluster this is, or checks that it is the one that is up.
@@ -252,13 +230,7 @@ fn prepare(env: &Env, backend: &Backend, etcd_members: u8) -> Result<()> {
                 Backend::Context { .. } => elsewhere::user_kubeconfig()?,
             };
             let images = Default::default();
-            let state = State {
-                backend: backend.clone(),
-                etcd_members,
-                tools,
-                kubeconfig,
-                images,
-            };
+            let state = State { backend: backend.clone(), etcd_members, tools, kubeconfig, images };
             state.write(env)
         }
     }
@@ -279,17 +251,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_cluster_has_a_list_that_can_run() {
-        let existing = Backend::Context {
-            context: "c".to_owned(),
-            registry: "r".to_owned(),
-        };
-        for backend in [
-            Backend::Local {
-                plan: Plan::new(3).unwrap(),
-            },
-            Backend::Kind,
-            existing,
-        ] {
+        let existing = Backend::Context { context: "c".to_owned(), registry: "r".to_owned() };
+        for backend in [Backend::Local { plan: Plan::new(3).unwrap() }, Backend::Kind, existing] {
             check(&all_steps(&backend)).unwrap();
         }
     }

@@ -111,9 +111,8 @@ pub(super) async fn serve<R: Source, W: Sink>(
     let end = match say_hello(&shared, &mut source, &mut sink, &mut input, binding).await {
         Ok(caller) => {
             let leave = shared.registry.enter(id);
-            let end = Conn::new(&shared, id, caller, &mut sink, leave)
-                .run(&mut source, &mut input)
-                .await;
+            let end =
+                Conn::new(&shared, id, caller, &mut sink, leave).run(&mut source, &mut input).await;
             shared.registry.exit(id);
             end
         }

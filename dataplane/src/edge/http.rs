@@ -13,7 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use iris_core::code::Code;
 use iris_core::id::{AccountId, PublicKey, ShardId};
 use iris_proto::peer::{
-    Failure, GrantReply, LoginRequest, OpenDeviceRequest, RefreshRequest, RegisterRequest, TokenReply,
+    Failure, GrantReply, LoginRequest, OpenDeviceRequest, RefreshRequest, RegisterRequest,
+    TokenReply,
 };
 use serde::{Deserialize, Serialize};
 use tonic::Status;
@@ -140,8 +141,7 @@ async fn token(State(http): State<Http>, body: Body<TokenRequest>) -> Response {
         })?;
         let account = refresh.device.account;
         let mut directory = http.directory(account.shard(http.shared.config.shard_count))?;
-        let request =
-            RefreshRequest { refresh_token: body.refresh_token, proof: proof.into() };
+        let request = RefreshRequest { refresh_token: body.refresh_token, proof: proof.into() };
         let reply = directory.refresh(request).await.map_err(broken)?.into_inner();
         tokens_body(reply)
     };
@@ -201,9 +201,7 @@ impl Http {
 
     fn answer(&self, path: &str, result: Result<TokensBody, Refusal>) -> Response {
         let response = match result {
-            Ok(tokens) => {
-                ([(header::CACHE_CONTROL, "no-store")], Json(tokens)).into_response()
-            }
+            Ok(tokens) => ([(header::CACHE_CONTROL, "no-store")], Json(tokens)).into_response(),
             Err(refusal) => refused(refusal.code, &refusal.text, refusal.retry_after_ms),
         };
         let status = response.status().as_u16().to_string();

@@ -130,8 +130,7 @@ async fn client(acceptor: TlsAcceptor, stream: TcpStream, http: Http, place: Pla
 }
 
 async fn frames(mut stream: TlsStream<TcpStream>, http: Http, place: Place) {
-    let exported =
-        stream.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None);
+    let exported = stream.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None);
     let Ok(value) = exported else {
         // Nothing can be proven on this connection.
         let _ = stream.shutdown().await;

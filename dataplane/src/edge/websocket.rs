@@ -54,8 +54,7 @@ pub(super) async fn upgrade(State(http): State<Http>, request: Request) -> Respo
             Ok(upgraded) => {
                 let config = config();
                 let io = TokioIo::new(upgraded);
-                let socket =
-                    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
                 let (sink, source) = socket.split();
                 let halves = (WsSource(source), WsSink(sink));
                 let binding = Binding::Nonce(crate::random::bytes());

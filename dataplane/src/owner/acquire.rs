@@ -185,11 +185,7 @@ impl Acquirer {
     }
 
     /// Tries to claim an epoch; answers the block that the claim named when it is ours.
-    async fn claim(
-        &self,
-        at: ShardRef,
-        epoch: Epoch,
-    ) -> Result<Option<BlockSeq>, AcquireError> {
+    async fn claim(&self, at: ShardRef, epoch: Epoch) -> Result<Option<BlockSeq>, AcquireError> {
         let lane = LaneNo::of_shard(at.shard, self.lanes.count());
         let first_block = self.lanes.of(at.shard).ask(LaneInput::NextBlock).await?;
         let row =

@@ -80,11 +80,12 @@ impl Directory for DirectoryService {
     ) -> Result<Response<FindHandleReply>, Status> {
         require_role(&request, &[Role::Edge])?;
         let reply = match self.find(&request.into_inner()).await {
-            Ok(account) => FindHandleReply {
-                account: account.to_bytes().to_vec().into(),
-                failure: None,
-            },
-            Err(refused) => FindHandleReply { failure: Some(failure(refused)), ..Default::default() },
+            Ok(account) => {
+                FindHandleReply { account: account.to_bytes().to_vec().into(), failure: None }
+            }
+            Err(refused) => {
+                FindHandleReply { failure: Some(failure(refused)), ..Default::default() }
+            }
         };
         Ok(Response::new(reply))
     }
@@ -180,7 +181,11 @@ impl DirectoryService {
     }
 
     /// Asks the account's shard, if it is served here.
-    async fn ask(&self, account: AccountId, question: Question) -> Result<DirectoryAnswer, Refused> {
+    async fn ask(
+        &self,
+        account: AccountId,
+        question: Question,
+    ) -> Result<DirectoryAnswer, Refused> {
         let shard = account.shard(self.count);
         let asked = self.lanes.of(shard).ask(|answer| LaneInput::Ask { shard, question, answer });
         match tokio::time::timeout(PATIENCE, asked).await {
@@ -245,7 +250,9 @@ impl From<HandleError> for Refused {
 fn busy(error: PasswordError) -> Refused {
     match error {
         PasswordError::Busy => (Code::RateLimited, "too many logins: try again".to_owned()),
-        PasswordError::Unusable => (Code::StoreUnavailable, "the password cannot be checked".to_owned()),
+        PasswordError::Unusable => {
+            (Code::StoreUnavailable, "the password cannot be checked".to_owned())
+        }
     }
 }
 

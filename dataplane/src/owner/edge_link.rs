@@ -58,8 +58,7 @@ impl EdgeLink for EdgeLinkService {
         let (link, out) = (self.links.next(), Arc::new(Queue::new()));
         let ending = |_| Status::unavailable("the session is ending");
         lane.tell(LaneInput::OpenLink { link, out: Arc::clone(&out) }).await.map_err(ending)?;
-        let converter =
-            Converter::new(link, self.count, Arc::clone(&out), self.metrics.clone());
+        let converter = Converter::new(link, self.count, Arc::clone(&out), self.metrics.clone());
         let (reader, read) = (lane.clone(), Arc::clone(&out));
         self.tasks.spawn("edge link", async move {
             if let Err(status) = take(&reader, link, converter, batches).await {

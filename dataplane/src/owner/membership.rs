@@ -64,7 +64,9 @@ impl Membership {
         let mut backoff = Backoff::between_pods();
         loop {
             match self.live_once(&mut backoff).await {
-                CoordError::LeaseGone => tracing::warn!("the session's lease ended; a new one begins"),
+                CoordError::LeaseGone => {
+                    tracing::warn!("the session's lease ended; a new one begins")
+                }
                 error => tracing::warn!(%error, "coordination does not answer; serving on"),
             }
             backoff.wait().await;

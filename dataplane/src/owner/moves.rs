@@ -87,9 +87,7 @@ impl ShardMove for Moves {
         });
         let reply = match released.await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(error)) => {
-                ReleaseReply { failure: Some(failure(&error)), ..Default::default() }
-            }
+            Ok(Err(error)) => ReleaseReply { failure: Some(failure(&error)), ..Default::default() },
             Err(_) => return Err(Status::unavailable("the session is ending")),
         };
         Ok(Response::new(reply))
@@ -196,10 +194,5 @@ fn failure(error: &MoveError) -> Failure {
         MoveError::OldTerm | MoveError::Invalid(_) => Code::Invalid,
         MoveError::Ending => Code::Overloaded,
     };
-    Failure {
-        code: code.number().into(),
-        retry_after_ms: 0,
-        text: error.to_string(),
-        moved: None,
-    }
+    Failure { code: code.number().into(), retry_after_ms: 0, text: error.to_string(), moved: None }
 }

@@ -62,8 +62,7 @@ impl Router {
 
     fn push_to_lane(&self, from: ShardId, to: ShardId, items: Vec<OutboxItem>) {
         let Some(lanes) = self.lanes.get() else { return };
-        let delivery =
-            |item: OutboxItem| Delivery { from, to, seq: item.seq, parcel: item.parcel };
+        let delivery = |item: OutboxItem| Delivery { from, to, seq: item.seq, parcel: item.parcel };
         let parcels = items.into_iter().map(delivery).collect();
         lanes.of(to).offer(LaneInput::Parcels { link: None, parcels });
     }

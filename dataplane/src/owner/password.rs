@@ -55,7 +55,11 @@ impl Passwords {
     }
 
     /// Whether a password is the one behind a hash.
-    pub(super) async fn verify(&self, password: String, hash: String) -> Result<bool, PasswordError> {
+    pub(super) async fn verify(
+        &self,
+        password: String,
+        hash: String,
+    ) -> Result<bool, PasswordError> {
         let memory_kib = self.memory_kib;
         self.run(move || {
             let hash = PasswordHash::new(&hash).map_err(|_| PasswordError::Unusable)?;
@@ -78,8 +82,7 @@ impl Passwords {
 }
 
 fn hasher(memory_kib: u32) -> Result<Argon2<'static>, PasswordError> {
-    let params =
-        Params::new(memory_kib, PASSES, 1, None).map_err(|_| PasswordError::Unusable)?;
+    let params = Params::new(memory_kib, PASSES, 1, None).map_err(|_| PasswordError::Unusable)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 

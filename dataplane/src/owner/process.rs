@@ -96,16 +96,11 @@ impl Owner {
         open_session(&deps.store, session, config.lanes).await;
         tracing::info!(%session, lanes = config.lanes, "session opened");
         let metrics = OwnerMetrics::new(&deps.metrics);
-        let router = Router::new(
-            session,
-            Arc::clone(&deps.routes),
-            deps.identity.clone(),
-            tasks.clone(),
-        );
+        let router =
+            Router::new(session, Arc::clone(&deps.routes), deps.identity.clone(), tasks.clone());
         let router = Arc::new(router);
         let (stopped, stop) = mpsc::channel(1);
-        let (lanes, snapshots) =
-            start_lanes(&deps, session, &metrics, &router, (&tasks, &stopped));
+        let (lanes, snapshots) = start_lanes(&deps, session, &metrics, &router, (&tasks, &stopped));
         router.set_lanes(lanes.clone());
         let acquirer = Arc::new(Acquirer::new(
             session,
@@ -312,9 +307,7 @@ fn serve_peers(
     };
     let incoming = rpc::incoming(deps.listener, &deps.identity, tasks)?;
     let server = rpc::server()
-        .add_service(
-            EdgeLinkServer::new(edges).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX),
-        )
+        .add_service(EdgeLinkServer::new(edges).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX))
         .add_service(OutboxServer::new(outbox).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX))
         .add_service(DirectoryServer::new(directory))
         .add_service(ShardMoveServer::new(moves).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX))

@@ -9,9 +9,7 @@ use std::time::Duration;
 use iris_core::id::ShardId;
 use iris_core::seq::Epoch;
 use iris_proto::control::owners_client::OwnersClient;
-use iris_proto::control::{
-    Load, OwnerReport, SessionInfo, ShardHeld, ShardTrouble, owner_order,
-};
+use iris_proto::control::{Load, OwnerReport, SessionInfo, ShardHeld, ShardTrouble, owner_order};
 use iris_runtime::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;

@@ -96,8 +96,8 @@ async fn seal(
     }
     let rows = tail_to_anchor(store, lane).await?;
     let blocks = rows.iter().map(|row| tail_block(lane, row)).collect::<Result<Vec<_>, _>>()?;
-    let prefix = sealed_prefix(&blocks, promised)
-        .map_err(|source| TakeoverError::Tail { lane, source })?;
+    let prefix =
+        sealed_prefix(&blocks, promised).map_err(|source| TakeoverError::Tail { lane, source })?;
     for row in &rows {
         if row.seq >= prefix.write_back_from && row.seq < prefix.end {
             store.append(lane, row).await?;

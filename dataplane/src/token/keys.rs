@@ -147,7 +147,8 @@ fn parse_public(path: &Path, document: Bytes) -> Result<Public, KeyError> {
     let set: JwkSet = serde_json::from_slice(&document).map_err(|e| content(e.to_string()))?;
     let mut keys = BTreeMap::new();
     for jwk in &set.keys {
-        let kid = jwk.common.key_id.clone().ok_or_else(|| content("a key has no kid".to_owned()))?;
+        let kid =
+            jwk.common.key_id.clone().ok_or_else(|| content("a key has no kid".to_owned()))?;
         let key = DecodingKey::from_jwk(jwk).map_err(|e| content(format!("{kid}: {e}")))?;
         keys.insert(kid, Arc::new(key));
     }

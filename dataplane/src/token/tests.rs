@@ -28,7 +28,8 @@ fn key_pair(kid: &str) -> (String, Value, Vec<u8>) {
     let public = pair.public_key().as_ref().to_vec();
     let _ = pair.public_key().as_der().unwrap();
     let x = URL_SAFE_NO_PAD.encode(&public);
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x});
+    let jwk =
+        json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x});
     (pem, jwk, public)
 }
 
@@ -54,8 +55,7 @@ fn forged(keys: &Keys, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).unwrap());
     let input = format!("{}.{}", part(header), part(claims));
     let key = EncodingKey::from_ed_pem(keys.pem.as_bytes()).unwrap();
-    let signature =
-        jsonwebtoken::crypto::sign(input.as_bytes(), &key, Algorithm::EdDSA).unwrap();
+    let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &key, Algorithm::EdDSA).unwrap();
     format!("{input}.{signature}")
 }
 
@@ -188,7 +188,11 @@ fn every_claim_is_needed_and_checked() {
         ("cnf", json!({"jwk": {"kty": "oct", "crv": "Ed25519", "x": "AA"}})),
         ("cnf", json!({"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AA"}})),
     ] {
-        refused(&good_header(), &with(good_claims(), field, value.clone()), &format!("{field} {value}"));
+        refused(
+            &good_header(),
+            &with(good_claims(), field, value.clone()),
+            &format!("{field} {value}"),
+        );
     }
     for (field, value) in [
         ("typ", json!("JWT")),
@@ -198,7 +202,11 @@ fn every_claim_is_needed_and_checked() {
         ("kid", json!("k1' OR 1=1")),
         ("crit", json!(["b64"])),
     ] {
-        refused(&with(good_header(), field, value.clone()), &good_claims(), &format!("{field} {value}"));
+        refused(
+            &with(good_header(), field, value.clone()),
+            &good_claims(),
+            &format!("{field} {value}"),
+        );
     }
     refused(&without(good_header(), "typ"), &good_claims(), "typ");
     refused(&without(good_header(), "kid"), &good_claims(), "kid");
@@ -239,7 +247,10 @@ fn rotation_keeps_old_tokens_and_needs_publication_first() {
     let (new_pem, new_jwk, _) = key_pair("k2");
     let tokens = |set: Vec<&Value>| {
         let document = serde_json::to_vec(&json!({"keys": set})).unwrap();
-        Tokens::new("https://chat".to_owned(), VerifyingKeys::from_document(document.into()).unwrap())
+        Tokens::new(
+            "https://chat".to_owned(),
+            VerifyingKeys::from_document(document.into()).unwrap(),
+        )
     };
     let sign = |pem: &str, kid| {
         let keys = SigningKeys::from_pem(pem.as_bytes(), kid).unwrap();

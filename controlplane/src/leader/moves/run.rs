@@ -215,7 +215,8 @@ impl Leader {
                 }
             }
             if tokio::time::Instant::now() >= deadline {
-                let text = "the outcome could not be found out; the shard is looked after".to_owned();
+                let text =
+                    "the outcome could not be found out; the shard is looked after".to_owned();
                 return Err(Failed("Unknown", text));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

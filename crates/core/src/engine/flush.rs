@@ -70,9 +70,10 @@ impl Engine {
     /// Blocks below this one hold nothing that only the log has.
     pub(super) fn materialized_below(&self) -> BlockSeq {
         let next = self.lane.next_block();
-        let dirty = self.shards.values().filter_map(|served| {
-            served.shard.dirty_from().map(|from| served.block_of(from, next))
-        });
+        let dirty = self
+            .shards
+            .values()
+            .filter_map(|served| served.shard.dirty_from().map(|from| served.block_of(from, next)));
         dirty.min().unwrap_or(next).min(next)
     }
 }

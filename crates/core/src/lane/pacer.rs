@@ -26,7 +26,12 @@ pub struct Pacer {
 
 impl Pacer {
     pub(super) fn new(lanes: u8) -> Self {
-        Self { lanes: u64::from(lanes.max(1)), last_formed: MonoUs(0), commit_us: 0, gap_us: 1_000_000 }
+        Self {
+            lanes: u64::from(lanes.max(1)),
+            last_formed: MonoUs(0),
+            commit_us: 0,
+            gap_us: 1_000_000,
+        }
     }
 
     /// When the open block may be formed.

@@ -89,55 +89,27 @@ pub(super) fn ordered(wish: &Wish, journal: &Journal, seen: &Observed, now_s: u6
         Seen::Absent if journal.step == Step::Aborting => abort(journal),
         Seen::Absent if wish.paused => wait(Note::Paused, RETRY_S),
         Seen::Absent => vec![Effect::Execute(Way::Forward), Effect::Again],
-        Seen::Known(Move {
-            phase: Phase::Committed(epoch),
-            ..
-        }) => committed(wish, *epoch),
-        Seen::Known(Move {
-            phase: Phase::Aborted,
-            reason,
-            message,
-        }) => {
+        Seen::Known(Move { phase: Phase::Committed(epoch), .. }) => committed(wish, *epoch),
+        Seen::Known(Move { phase: Phase::Aborted, reason, message }) => {
             let aborted = wish.unwanted() || journal.step == Step::Aborting;
-            let ending = if aborted {
-                Ending::Aborted
-            } else {
-                Ending::Failed
-            };
+            let ending = if aborted { Ending::Aborted } else { Ending::Failed };
             end(wish, ending, or(reason, "GivenUp"), message.clone())
         }
-        Seen::Known(Move {
-            phase: Phase::Failed,
-            reason,
-            message,
-        }) => {
-            let ending = if wish.unwanted() {
-                Ending::Aborted
-            } else {
-                Ending::Failed
-            };
+        Seen::Known(Move { phase: Phase::Failed, reason, message }) => {
+            let ending = if wish.unwanted() { Ending::Aborted } else { Ending::Failed };
             end(wish, ending, or(reason, "Failed"), message.clone())
         }
-        Seen::Known(Move {
-            phase: Phase::Preparing | Phase::HandingOff,
-            ..
-        }) if wish.unwanted() || journal.step == Step::Aborting => abort(journal),
-        Seen::Known(Move {
-            phase: Phase::HandingOff,
-            ..
-        }) if journal.step == Step::Preparing => {
+        Seen::Known(Move { phase: Phase::Preparing | Phase::HandingOff, .. })
+            if wish.unwanted() || journal.step == Step::Aborting =>
+        {
+            abort(journal)
+        }
+        Seen::Known(Move { phase: Phase::HandingOff, .. }) if journal.step == Step::Preparing => {
             let transition = Transition::to(Step::HandingOff, "HandingOff", "");
             vec![Effect::Write(transition), Effect::Again]
         }
-        Seen::Known(Move {
-            phase: Phase::Preparing | Phase::HandingOff,
-            ..
-        }) => {
-            let note = if wish.paused {
-                Note::PauseDeferred
-            } else {
-                Note::Underway
-            };
+        Seen::Known(Move { phase: Phase::Preparing | Phase::HandingOff, .. }) => {
+            let note = if wish.paused { Note::PauseDeferred } else { Note::Underway };
             wait(note, POLL_S)
         }
     }
@@ -205,10 +177,7 @@ pub(super) fn soaking(wish: &Wish, journal: &Journal, seen: &Observed, now_s: u6
         // It was asked for in time, so the time does not end it.
         return wait(Note::Unreachable, RETRY_S);
     }
-    let left_s = journal
-        .reversible_until_s
-        .unwrap_or_default()
-        .saturating_sub(now_s);
+    let left_s = journal.reversible_until_s.unwrap_or_default().saturating_sub(now_s);
     if left_s == 0 {
         return end(wish, Ending::Succeeded, "Soaked", serves(wish, committed));
     }
@@ -223,22 +192,14 @@ pub(super) fn reversing(wish: &Wish, seen: &Observed) -> Vec<Effect> {
     match &seen.back {
         Seen::Unknown => wait(Note::Unreachable, RETRY_S),
         Seen::Absent => vec![Effect::Execute(Way::Back), Effect::Again],
-        Seen::Known(Move {
-            phase: Phase::Preparing | Phase::HandingOff,
-            ..
-        }) => wait(Note::Underway, POLL_S),
-        Seen::Known(Move {
-            phase: Phase::Committed(epoch),
-            ..
-        }) => {
+        Seen::Known(Move { phase: Phase::Preparing | Phase::HandingOff, .. }) => {
+            wait(Note::Underway, POLL_S)
+        }
+        Seen::Known(Move { phase: Phase::Committed(epoch), .. }) => {
             let message = format!("{} serves again, at epoch {epoch}", wish.order.source);
             end(wish, Ending::Reversed, "Reversed", message)
         }
-        Seen::Known(Move {
-            phase: Phase::Aborted | Phase::Failed,
-            reason,
-            message,
-        }) => {
+        Seen::Known(Move { phase: Phase::Aborted | Phase::Failed, reason, message }) => {
             let message = format!("the shard did not go back ({reason}): {message}");
             end(wish, Ending::Failed, "ReverseFailed", message)
         }
@@ -247,11 +208,7 @@ pub(super) fn reversing(wish: &Wish, seen: &Observed) -> Vec<Effect> {
 
 fn reverse() -> Vec<Effect> {
     let transition = Transition::to(Step::Reversing, "ReverseOrdered", "");
-    vec![
-        Effect::Write(transition),
-        Effect::Execute(Way::Back),
-        Effect::Again,
-    ]
+    vec![Effect::Write(transition), Effect::Execute(Way::Back), Effect::Again]
 }
 
 /// A later epoch: another move or a takeover. This one is over, whatever came after it.
@@ -265,12 +222,7 @@ fn moved_on(wish: &Wish, epoch: Epoch) -> Vec<Effect> {
 
 /// Nothing was ordered, so nothing has to be undone.
 fn never_began(wish: &Wish) -> Vec<Effect> {
-    end(
-        wish,
-        Ending::Aborted,
-        "NeverBegan",
-        "the move was called off before it was ordered",
-    )
+    end(wish, Ending::Aborted, "NeverBegan", "the move was called off before it was ordered")
 }
 
 /// Orders the end; the order holds for a move that has not arrived yet, too.
@@ -293,11 +245,7 @@ fn unanswered(wish: &Wish, now_s: u64) -> Vec<Effect> {
 
 /// Deleted after the target has claimed: the data plane needs nobody to finish.
 fn forward_without_us(wish: &Wish) -> Vec<Effect> {
-    if wish.held {
-        vec![Effect::LetGo]
-    } else {
-        vec![Effect::WaitS(RETRY_S)]
-    }
+    if wish.held { vec![Effect::LetGo] } else { vec![Effect::WaitS(RETRY_S)] }
 }
 
 /// A journal that is past the commit without an epoch was not written by this program.
@@ -308,11 +256,7 @@ fn lost_commit(wish: &Wish) -> Vec<Effect> {
 }
 
 fn end(wish: &Wish, ending: Ending, reason: &str, message: impl Into<String>) -> Vec<Effect> {
-    let mut effects = vec![Effect::Write(Transition::to(
-        Step::Ended(ending),
-        reason,
-        message,
-    ))];
+    let mut effects = vec![Effect::Write(Transition::to(Step::Ended(ending), reason, message))];
     if wish.held {
         effects.push(Effect::LetGo);
     }
@@ -331,10 +275,7 @@ fn late_abort(wish: &Wish, otherwise: Note) -> Note {
 }
 
 fn serves(wish: &Wish, epoch: Epoch) -> String {
-    format!(
-        "{} serves shard {} at epoch {epoch}",
-        wish.order.target, wish.order.shard
-    )
+    format!("{} serves shard {} at epoch {epoch}", wish.order.target, wish.order.shard)
 }
 
 fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {

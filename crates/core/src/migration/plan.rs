@@ -20,11 +20,7 @@ impl FromStr for PlanHash {
     fn from_str(text: &str) -> Result<Self, NoPlanHash> {
         let digits = text.strip_prefix("b3:").ok_or(NoPlanHash)?;
         let hex = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if hex {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NoPlanHash)
-        }
+        if hex { Ok(Self(text.to_owned())) } else { Err(NoPlanHash) }
     }
 }
 
@@ -43,14 +39,7 @@ impl fmt::Debug for PlanHash {
 /// The hash of the plan that carries out an order. Numbers that change from minute to minute (accounts,
 /// connections) are not in it: they inform whoever approves and decide nothing.
 pub fn plan_hash(order: &Order) -> PlanHash {
-    let Order {
-        shard,
-        region,
-        source,
-        epoch,
-        target,
-        fence_ms_max,
-    } = order;
+    let Order { shard, region, source, epoch, target, fence_ms_max } = order;
     let mut hasher = blake3::Hasher::new_derive_key("iris.dev migration plan 1");
     hasher.update(&shard.get().to_le_bytes());
     hasher.update(&epoch.0.to_le_bytes());

@@ -47,11 +47,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
-    prop_oneof![
-        Just(Outcome::Complete),
-        Just(Outcome::Abort),
-        Just(Outcome::Reverse)
-    ]
+    prop_oneof![Just(Outcome::Complete), Just(Outcome::Abort), Just(Outcome::Reverse)]
 }
 
 fn approvals() -> impl Strategy<Value = Approval> {
@@ -66,51 +62,35 @@ fn approvals() -> impl Strategy<Value = Approval> {
 
 fn wishes() -> impl Strategy<Value = Wish> {
     let times = prop_oneof![Just(None), Just(Some(0_u64)), Just(Some(5_000))];
-    (
-        outcomes(),
-        any::<bool>(),
-        approvals(),
-        0..100_u64,
-        times,
-        any::<bool>(),
+    (outcomes(), any::<bool>(), approvals(), 0..100_u64, times, any::<bool>()).prop_map(
+        |(outcome, paused, approval, soak_s, deleted_at_s, held)| Wish {
+            order: order(),
+            outcome,
+            paused,
+            approval,
+            soak_s,
+            deleted_at_s,
+            held,
+        },
     )
-        .prop_map(
-            |(outcome, paused, approval, soak_s, deleted_at_s, held)| Wish {
-                order: order(),
-                outcome,
-                paused,
-                approval,
-                soak_s,
-                deleted_at_s,
-                held,
-            },
-        )
 }
 
 fn journals() -> impl Strategy<Value = Journal> {
-    (
-        steps(),
-        prop_oneof![Just(None), Just(Some(Epoch(42)))],
-        any::<bool>(),
-        0..9000_u64,
-    )
-        .prop_map(|(step, committed, planned, until)| Journal {
+    (steps(), prop_oneof![Just(None), Just(Some(Epoch(42)))], any::<bool>(), 0..9000_u64).prop_map(
+        |(step, committed, planned, until)| Journal {
             seq: 7,
             step,
             plan: planned.then(|| plan_hash(&order())),
             committed,
             reversible_until_s: Some(until),
-        })
+        },
+    )
 }
 
 fn seen_of<T: Clone + std::fmt::Debug + 'static>(
     known: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Seen<T>> {
-    prop_oneof![
-        known.prop_map(Seen::Known),
-        Just(Seen::Absent),
-        Just(Seen::Unknown)
-    ]
+    prop_oneof![known.prop_map(Seen::Known), Just(Seen::Absent), Just(Seen::Unknown)]
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -121,44 +101,20 @@ fn moves() -> impl Strategy<Value = Move> {
         Just(Phase::Aborted),
         Just(Phase::Failed),
     ];
-    phases.prop_map(|phase| Move {
-        phase,
-        reason: String::new(),
-        message: String::new(),
-    })
+    phases.prop_map(|phase| Move { phase, reason: String::new(), message: String::new() })
 }
 
 fn observations() -> impl Strategy<Value = Observed> {
-    let plans = (
-        40..44_u32,
-        prop_oneof![Just(""), Just("eu-owner-0"), Just("x")],
-        any::<bool>(),
-    )
+    let plans = (40..44_u32, prop_oneof![Just(""), Just("eu-owner-0"), Just("x")], any::<bool>())
         .prop_map(|(epoch, source, problem)| Plan {
             source: source.to_owned(),
             epoch: Epoch(epoch),
-            problems: problem
-                .then(|| "the target is not there".to_owned())
-                .into_iter()
-                .collect(),
+            problems: problem.then(|| "the target is not there".to_owned()).into_iter().collect(),
         });
-    let shards = (
-        40..45_u32,
-        prop_oneof![Just(""), Just("eu-owner-2")],
-        any::<bool>(),
-    )
-        .prop_map(|(epoch, owner, serving)| Shard {
-            epoch: Epoch(epoch),
-            owner: owner.to_owned(),
-            serving,
-        });
-    (
-        seen_of(Just(())),
-        seen_of(plans),
-        seen_of(moves()),
-        seen_of(moves()),
-        seen_of(shards),
-    )
+    let shards = (40..45_u32, prop_oneof![Just(""), Just("eu-owner-2")], any::<bool>()).prop_map(
+        |(epoch, owner, serving)| Shard { epoch: Epoch(epoch), owner: owner.to_owned(), serving },
+    );
+    (seen_of(Just(())), seen_of(plans), seen_of(moves()), seen_of(moves()), seen_of(shards))
         .prop_map(|(region, plan, forward, back, shard)| Observed {
             region,
             plan,
@@ -170,10 +126,7 @@ fn observations() -> impl Strategy<Value = Observed> {
 
 fn ends(effects: &[Effect]) -> Option<Ending> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Write(Transition {
-            step: Step::Ended(ending),
-            ..
-        }) => Some(*ending),
+        Effect::Write(Transition { step: Step::Ended(ending), .. }) => Some(*ending),
         _ => None,
     })
 }
@@ -314,21 +267,9 @@ fn a_plan_is_known_by_what_it_does() {
 
 #[test]
 fn a_silent_control_plane_does_not_hold_a_deleted_move_for_ever() {
-    let wish = Wish {
-        deleted_at_s: Some(100),
-        held: true,
-        ..wish()
-    };
-    let journal = Journal {
-        step: Step::Preparing,
-        ..Journal::default()
-    };
-    let early = decide(
-        &wish,
-        &journal,
-        &Observed::NOTHING,
-        100 + LET_GO_AFTER_S - 1,
-    );
+    let wish = Wish { deleted_at_s: Some(100), held: true, ..wish() };
+    let journal = Journal { step: Step::Preparing, ..Journal::default() };
+    let early = decide(&wish, &journal, &Observed::NOTHING, 100 + LET_GO_AFTER_S - 1);
     assert!(!early.contains(&Effect::LetGo));
     let late = decide(&wish, &journal, &Observed::NOTHING, 100 + LET_GO_AFTER_S);
     assert_eq!(late, vec![Effect::LetGo]);
@@ -336,19 +277,12 @@ fn a_silent_control_plane_does_not_hold_a_deleted_move_for_ever() {
 
 #[test]
 fn an_approval_is_of_one_plan() {
-    let planned = Journal {
-        step: Step::Planned,
-        plan: Some(plan_hash(&order())),
-        ..Journal::default()
-    };
+    let planned =
+        Journal { step: Step::Planned, plan: Some(plan_hash(&order())), ..Journal::default() };
     let other: PlanHash = format!("b3:{}", "1".repeat(64)).parse().unwrap();
     let wish_with = |approval| Wish { approval, ..wish() };
-    let refused = decide(
-        &wish_with(Approval::Manual(Some(other))),
-        &planned,
-        &Observed::NOTHING,
-        0,
-    );
+    let refused =
+        decide(&wish_with(Approval::Manual(Some(other))), &planned, &Observed::NOTHING, 0);
     assert_eq!(refused[0], Effect::Say(Note::OtherPlanApproved));
     let approved = Approval::Manual(Some(plan_hash(&order())));
     let runs = decide(&wish_with(approved), &planned, &Observed::NOTHING, 0);
@@ -357,11 +291,5 @@ fn an_approval_is_of_one_plan() {
     let mut changed = wish();
     changed.order.fence_ms_max = 50;
     let replanned = decide(&changed, &planned, &Observed::NOTHING, 0);
-    assert!(matches!(
-        &replanned[0],
-        Effect::Write(Transition {
-            step: Step::Pending,
-            ..
-        })
-    ));
+    assert!(matches!(&replanned[0], Effect::Write(Transition { step: Step::Pending, .. })));
 }

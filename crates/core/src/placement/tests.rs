@@ -19,9 +19,7 @@ fn problem(shards: u32, owner_count: usize, mode: Mode) -> Problem {
 }
 
 fn counts(placement: &Placement, owner_count: usize) -> Vec<usize> {
-    (0..owner_count)
-        .map(|n| placement.iter().filter(|p| **p == Some(OwnerNo(n))).count())
-        .collect()
+    (0..owner_count).map(|n| placement.iter().filter(|p| **p == Some(OwnerNo(n))).count()).collect()
 }
 
 #[test]

@@ -9,10 +9,10 @@ use crate::id::{AccountId, DeviceNo};
 use crate::limits;
 use crate::seq::{ClientSeq, InboxSeq};
 
+use super::Shard;
 use super::hot::{Attachment, Conn, Hot, Slot, Waiting};
 use super::input::{Attach, Attached, CallAnswer, DirectoryAnswer, Effect, Input, ToConn};
 use super::release::Awaiting;
-use super::Shard;
 
 impl Shard {
     pub(super) fn attach(&mut self, now: Now, attach: Attach, out: &mut Vec<Effect>) {

@@ -112,8 +112,7 @@ impl Shard {
             return Err((Code::DeviceRevoked, "this refresh token was used before"));
         }
         let refresh = current + 1;
-        let op =
-            Op::RefreshRotated { account, device: no, current: refresh, previous: generation };
+        let op = Op::RefreshRotated { account, device: no, current: refresh, previous: generation };
         self.decide(now.wall, op, out);
         Ok(DirectoryAnswer::Tokens { device: no, key, refresh })
     }
@@ -155,13 +154,7 @@ impl Shard {
     }
 
     /// Takes a device's access: its connection ends at once, its tokens with the next question.
-    fn revoke(
-        &mut self,
-        now: Now,
-        account: AccountId,
-        device: DeviceNo,
-        out: &mut Vec<Effect>,
-    ) {
+    fn revoke(&mut self, now: Now, account: AccountId, device: DeviceNo, out: &mut Vec<Effect>) {
         self.decide(now.wall, Op::DeviceRevoked { account, device }, out);
         if let Some(conn) = self.unlink(account, device) {
             close(conn, Code::DeviceRevoked, "this device was revoked", out);

@@ -142,12 +142,7 @@ impl Shard {
     ///
     /// With `everything`, young outbox items become rows too: the flush before a release, after which
     /// nothing is left to replay.
-    pub fn capture(
-        &mut self,
-        now: Now,
-        everything: bool,
-        out: &mut Vec<Effect>,
-    ) -> Option<Flush> {
+    pub fn capture(&mut self, now: Now, everything: bool, out: &mut Vec<Effect>) -> Option<Flush> {
         if self.flushing.under_way.is_some() {
             return None;
         }

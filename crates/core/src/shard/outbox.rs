@@ -8,9 +8,9 @@ use crate::limits;
 use crate::message::Parcel;
 use crate::seq::{OutboxSeq, ShardSeq};
 
+use super::Shard;
 use super::hot::Inbound;
 use super::input::Effect;
-use super::Shard;
 
 /// What a shard knows of another one.
 #[derive(Debug)]

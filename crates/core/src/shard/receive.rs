@@ -8,11 +8,11 @@ use crate::limits;
 use crate::message::{Message, Notice, Parcel};
 use crate::seq::OutboxSeq;
 
+use super::Shard;
 use super::apply::next_place;
 use super::hot::{Slot as AccountSlot, Waiting};
 use super::input::{Effect, LinkNo};
 use super::release::Awaiting;
-use super::Shard;
 
 impl Shard {
     pub(super) fn receive(

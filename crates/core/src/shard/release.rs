@@ -5,9 +5,9 @@ use crate::code::Code;
 use crate::id::{AccountId, DeviceNo, ShardId};
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
 
+use super::Shard;
 use super::hot::Conn;
 use super::input::{DirectoryAnswer, Effect, LinkNo, ToConn, Token};
-use super::Shard;
 
 /// What waits for a position.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use crate::limits;
 use crate::message::{Address, Message};
 use crate::seq::ClientSeq;
 
+use super::Shard;
 use super::apply::next_place;
+use super::attach::close;
 use super::hot::Conn;
 use super::input::{Effect, Send, ToConn};
 use super::release::Awaiting;
-use super::Shard;
-use super::attach::close;
 
 /// A number compared with the one that the device should send next.
 enum Turn {
@@ -23,7 +23,9 @@ enum Turn {
     /// Decided before: its outcome is told again.
     Before,
     /// Something below it is missing.
-    TooEarly { expected: ClientSeq },
+    TooEarly {
+        expected: ClientSeq,
+    },
 }
 
 impl Shard {
@@ -57,7 +59,13 @@ impl Shard {
     }
 
     /// Puts off a send because the lane is full or the store does not answer.
-    pub fn put_off(&mut self, conn: Conn, client_seq: ClientSeq, code: Code, out: &mut Vec<Effect>) {
+    pub fn put_off(
+        &mut self,
+        conn: Conn,
+        client_seq: ClientSeq,
+        code: Code,
+        out: &mut Vec<Effect>,
+    ) {
         nack(conn, client_seq, code, 250, out);
     }
 

@@ -32,9 +32,7 @@ fn an_entry_is_built_once() {
     let build = |dir: &std::path::Path| Ok(fs::write(dir.join("a"), "1")?);
     let entry = cache.make("tools", &key, build).unwrap();
     assert_eq!(fs::read_to_string(entry.join("a")).unwrap(), "1");
-    let again = cache
-        .make("tools", &key, |_| anyhow::bail!("built twice"))
-        .unwrap();
+    let again = cache.make("tools", &key, |_| anyhow::bail!("built twice")).unwrap();
     assert_eq!(entry, again);
 }
 
@@ -57,11 +55,7 @@ fn a_purge_spares_what_is_not_ours() {
     cache.make("tools", &Key::of(["x"]), |_| Ok(())).unwrap();
     fs::write(dir.path().join("letter"), "").unwrap();
     cache.purge().unwrap();
-    let left: Vec<_> = fs::read_dir(dir.path())
-        .unwrap()
-        .flatten()
-        .map(|e| e.file_name())
-        .collect();
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["letter"]);
     assert!(cache.make("letters", &Key::of(["x"]), |_| Ok(())).is_err());
 }

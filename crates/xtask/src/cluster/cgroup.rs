@@ -44,10 +44,7 @@ impl Cgroup {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let nodes = (1..=NODES_MAX).filter_map(|number| NodeId::new(number).ok());
         let fixed = [Place::Control, Place::Gateway, Place::Client];
-        fixed
-            .into_iter()
-            .chain(nodes.map(Place::Node))
-            .map(Self::of)
+        fixed.into_iter().chain(nodes.map(Place::Node)).map(Self::of)
     }
 
     /// Makes the group in every hierarchy.
@@ -66,19 +63,14 @@ impl Cgroup {
 
     /// The files into which a process writes itself to join the group.
     pub(crate) fn doors(&self) -> Vec<PathBuf> {
-        hierarchies()
-            .iter()
-            .map(|dir| dir.join(&self.0).join("cgroup.procs"))
-            .collect()
+        hierarchies().iter().map(|dir| dir.join(&self.0).join("cgroup.procs")).collect()
     }
 
     /// All processes in the group and below it.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         for hierarchy in all_hierarchies() {
-            walk(&hierarchy.join(&self.0), &mut |dir| {
-                pids.extend(members(dir))
-            });
+            walk(&hierarchy.join(&self.0), &mut |dir| pids.extend(members(dir)));
         }
         pids.sort_unstable();
         pids.dedup();
@@ -90,11 +82,7 @@ impl Cgroup {
         let mut names = Vec::new();
         for hierarchy in all_hierarchies() {
             walk(&hierarchy.join(&self.0), &mut |dir| {
-                let name = dir
-                    .strip_prefix(&hierarchy)
-                    .unwrap_or(dir)
-                    .display()
-                    .to_string();
+                let name = dir.strip_prefix(&hierarchy).unwrap_or(dir).display().to_string();
                 names.push(Self(name));
             });
         }
@@ -107,9 +95,7 @@ impl Cgroup {
     pub(crate) fn remove(&self) -> Result<()> {
         for hierarchy in all_hierarchies() {
             let mut dirs = Vec::new();
-            walk(&hierarchy.join(&self.0), &mut |dir| {
-                dirs.push(dir.to_owned())
-            });
+            walk(&hierarchy.join(&self.0), &mut |dir| dirs.push(dir.to_owned()));
             for dir in dirs.iter().rev() {
                 fs::remove_dir(dir).with_context(|| format!("cannot remove {dir:?}"))?;
             }
@@ -119,28 +105,17 @@ impl Cgroup {
 
     /// Whether the group is in any hierarchy.
     pub(crate) fn exists(&self) -> bool {
-        all_hierarchies()
-            .iter()
-            .any(|dir| dir.join(&self.0).exists())
+        all_hierarchies().iter().any(|dir| dir.join(&self.0).exists())
     }
 
     /// Processor time used so far by the group and all below it, in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> u64 {
-        let v1 = number(
-            &Path::new(ROOT)
-                .join("cpuacct")
-                .join(&self.0)
-                .join("cpuacct.usage"),
-        );
+        let v1 = number(&Path::new(ROOT).join("cpuacct").join(&self.0).join("cpuacct.usage"));
         v1.unwrap_or_else(|| {
             let stat = fs::read_to_string(Path::new(ROOT).join(&self.0).join("cpu.stat"));
             let stat = stat.unwrap_or_default();
-            let used = stat
-                .lines()
-                .find_map(|line| line.strip_prefix("usage_usec "));
-            used.and_then(|usec| usec.parse::<u64>().ok())
-                .unwrap_or(0)
-                .saturating_mul(1000)
+            let used = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+            used.and_then(|usec| usec.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1000)
         })
     }
 
@@ -154,10 +129,7 @@ impl Cgroup {
 
     /// Writes the freezer's state, which stops or continues every process of the group at once.
     pub(crate) fn set_frozen(&self, frozen: bool) -> Result<()> {
-        let v1 = Path::new(ROOT)
-            .join("freezer")
-            .join(&self.0)
-            .join("freezer.state");
+        let v1 = Path::new(ROOT).join("freezer").join(&self.0).join("freezer.state");
         let v2 = Path::new(ROOT).join(&self.0).join("cgroup.freeze");
         let (file, state) = match (v1.exists(), frozen) {
             (true, true) => (v1, "FROZEN"),
@@ -242,10 +214,7 @@ fn walk(dir: &Path, visit: &mut impl FnMut(&Path)) {
 fn members(dir: &Path) -> Vec<i32> {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     // A process outside this PID namespace reads as 0.
-    text.lines()
-        .filter_map(|line| line.parse().ok())
-        .filter(|pid| *pid > 0)
-        .collect()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
 fn number(file: &Path) -> Option<u64> {

@@ -98,9 +98,7 @@ impl Cluster {
     /// The running container of a pod.
     pub fn container(&self, namespace: &str, pod: &str, container: &str) -> Result<ContainerRef> {
         for node in self.nodes()? {
-            let tasks = self
-                .node_files(node)
-                .join("run/io.containerd.runtime.v2.task/k8s.io");
+            let tasks = self.node_files(node).join("run/io.containerd.runtime.v2.task/k8s.io");
             for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
                 let Some(cgroup) = matches(&task.path(), namespace, pod, container) else {
                     continue;
@@ -130,10 +128,7 @@ impl Cluster {
         signal: Signal,
     ) -> Result<()> {
         let sent = self.container(namespace, pod, container)?.signal(signal)?;
-        ensure!(
-            sent > 0,
-            "container {container} of {namespace}/{pod} ended by itself"
-        );
+        ensure!(sent > 0, "container {container} of {namespace}/{pod} ended by itself");
         Ok(())
     }
 
@@ -152,16 +147,13 @@ fn matches(bundle: &Path, namespace: &str, pod: &str, container: &str) -> Option
     let config = read(bundle.join("config.json")).ok()?;
     let annotations = config.annotations?;
     let says = |key: &str, value: &str| {
-        annotations
-            .get(&format!("io.kubernetes.cri.{key}"))
-            .is_some_and(|found| found == value)
+        annotations.get(&format!("io.kubernetes.cri.{key}")).is_some_and(|found| found == value)
     };
     let same = says("container-type", "container")
         && says("sandbox-namespace", namespace)
         && says("sandbox-name", pod)
         && says("container-name", container);
-    same.then(|| config.linux?.cgroups_path.map(|path| Cgroup::at(&path)))
-        .flatten()
+    same.then(|| config.linux?.cgroups_path.map(|path| Cgroup::at(&path))).flatten()
 }
 
 fn read(file: PathBuf) -> Result<Config> {

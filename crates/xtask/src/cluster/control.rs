@@ -27,12 +27,7 @@ pub(crate) fn certificates(local: &Local) -> Result<()> {
     let authority = Authority::open(env, local.pki(), "iris-dev")?;
     authority.token_keys(env, "service-account")?;
     let address = Place::Control.address();
-    let names = [
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "localhost",
-    ];
+    let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"];
     let mut alternatives: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
     alternatives.push("DNS:kubernetes.default.svc.cluster.local".to_owned());
     alternatives.push("IP:127.0.0.1".to_owned());
@@ -46,26 +41,13 @@ pub(crate) fn certificates(local: &Local) -> Result<()> {
     authority.issue(env, &server)?;
     let users = [
         ("admin", "iris-admin", Some("system:masters")),
-        (
-            "apiserver-kubelet",
-            "kube-apiserver-kubelet",
-            Some("system:masters"),
-        ),
-        (
-            "kube-controller-manager",
-            "system:kube-controller-manager",
-            None,
-        ),
+        ("apiserver-kubelet", "kube-apiserver-kubelet", Some("system:masters")),
+        ("kube-controller-manager", "system:kube-controller-manager", None),
         ("kube-scheduler", "system:kube-scheduler", None),
         ("kube-proxy", "system:kube-proxy", None),
     ];
     for (name, common_name, organization) in users {
-        let subject = Subject {
-            name,
-            common_name,
-            organization,
-            alternatives: &[],
-        };
+        let subject = Subject { name, common_name, organization, alternatives: &[] };
         let pair = authority.issue(env, &subject)?;
         kubeconfig::write(&local.kubeconfig_of(name), &authority.cert(), &pair)?;
     }
@@ -108,37 +90,22 @@ pub(crate) fn gateway_runs(local: &Local) -> Result<bool> {
 /// Waits until the API server says that it is ready.
 pub(crate) fn await_api(local: &Local, limit: Duration) -> Result<()> {
     let log = local.processes.log("kube-apiserver");
-    wait_until(
-        "the API server is ready",
-        limit,
-        Duration::from_millis(200),
-        || {
-            local.processes.pid("kube-apiserver").context("it ended")?;
-            Ok(local
-                .kubectl(["get", "--raw=/readyz", "--request-timeout=5s"])
-                .succeeds())
-        },
-    )
+    wait_until("the API server is ready", limit, Duration::from_millis(200), || {
+        local.processes.pid("kube-apiserver").context("it ended")?;
+        Ok(local.kubectl(["get", "--raw=/readyz", "--request-timeout=5s"]).succeeds())
+    })
     .with_context(|| format!("see {}", log.display()))
 }
 
 /// Whether every process of the control plane runs as it should.
 pub(crate) fn runs(local: &Local) -> bool {
-    let specs = [
-        etcd(local),
-        api_server(local),
-        controller_manager(local),
-        scheduler(local),
-    ];
+    let specs = [etcd(local), api_server(local), controller_manager(local), scheduler(local)];
     let ready = ["get", "--raw=/readyz", "--request-timeout=5s"];
     specs.iter().all(|spec| local.processes.runs_as(spec)) && local.kubectl(ready).succeeds()
 }
 
 fn spec(local: &Local, program: &str, place: Place, args: Vec<String>) -> Spec {
-    let mut argv = vec![
-        local.tool("iris-kube").display().to_string(),
-        program.to_owned(),
-    ];
+    let mut argv = vec![local.tool("iris-kube").display().to_string(), program.to_owned()];
     argv.extend(args);
     Spec {
         name: program.to_owned(),
@@ -187,18 +154,12 @@ fn api_server(local: &Local) -> Spec {
         format!("--tls-cert-file={}", file("kube-apiserver.crt")),
         format!("--tls-private-key-file={}", file("kube-apiserver.key")),
         format!("--kubelet-certificate-authority={}", file("ca.crt")),
-        format!(
-            "--kubelet-client-certificate={}",
-            file("apiserver-kubelet.crt")
-        ),
+        format!("--kubelet-client-certificate={}", file("apiserver-kubelet.crt")),
         format!("--kubelet-client-key={}", file("apiserver-kubelet.key")),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-account-key-file={}", file("service-account.pub")),
-        format!(
-            "--service-account-signing-key-file={}",
-            file("service-account.key")
-        ),
+        format!("--service-account-signing-key-file={}", file("service-account.key")),
         "--v=1".to_owned(),
     ];
     spec(local, "kube-apiserver", Place::Control, args)
@@ -208,20 +169,14 @@ fn controller_manager(local: &Local) -> Spec {
     let pki = local.pki();
     let file = |name: &str| pki.join(name).display().to_string();
     let args = vec![
-        format!(
-            "--kubeconfig={}",
-            local.kubeconfig_of("kube-controller-manager").display()
-        ),
+        format!("--kubeconfig={}", local.kubeconfig_of("kube-controller-manager").display()),
         format!("--cluster-cidr={PODS_CIDR}"),
         format!("--service-cluster-ip-range={SERVICES_CIDR}"),
         // Each node's subnet is fixed by the plan.
         "--allocate-node-cidrs=false".to_owned(),
         "--use-service-account-credentials=true".to_owned(),
         format!("--root-ca-file={}", file("ca.crt")),
-        format!(
-            "--service-account-private-key-file={}",
-            file("service-account.key")
-        ),
+        format!("--service-account-private-key-file={}", file("service-account.key")),
         format!("--cluster-signing-cert-file={}", file("ca.crt")),
         format!("--cluster-signing-key-file={}", file("ca.key")),
         "--node-monitor-period=4s".to_owned(),
@@ -236,10 +191,7 @@ fn controller_manager(local: &Local) -> Spec {
 
 fn scheduler(local: &Local) -> Spec {
     let args = vec![
-        format!(
-            "--kubeconfig={}",
-            local.kubeconfig_of("kube-scheduler").display()
-        ),
+        format!("--kubeconfig={}", local.kubeconfig_of("kube-scheduler").display()),
         "--leader-elect=false".to_owned(),
         "--profiling=false".to_owned(),
         "--v=1".to_owned(),
@@ -260,19 +212,12 @@ pub(crate) fn proxy(local: &Local, place: Place, name: &str, node: NodeId) -> Re
         &[
             ("NAME", &node.to_string()),
             ("ADDRESS", &place.address().to_string()),
-            (
-                "KUBECONFIG",
-                &local.kubeconfig_of("kube-proxy").display().to_string(),
-            ),
+            ("KUBECONFIG", &local.kubeconfig_of("kube-proxy").display().to_string()),
             ("PODS_CIDR", PODS_CIDR),
         ],
     )?;
     let file = local.env.state.join("config").join(format!("{name}.yaml"));
     let args = vec![format!("--config={}", file.display())];
     let files = [(file, config)].into();
-    Ok(Spec {
-        name: name.to_owned(),
-        files,
-        ..spec(local, "kube-proxy", place, args)
-    })
+    Ok(Spec { name: name.to_owned(), files, ..spec(local, "kube-proxy", place, args) })
 }

@@ -76,19 +76,13 @@ impl Cluster {
     /// Pulls a node's cable out or plugs it in: all its traffic, its pods' and its kubelet's.
     pub fn node_link(&self, node: NodeId, link: Link) -> Result<()> {
         let local = self.local()?;
-        ensure!(
-            local.plan.nodes().any(|other| other == node),
-            "there is no node {node}"
-        );
+        ensure!(local.plan.nodes().any(|other| other == node), "there is no node {node}");
         let state = match link {
             Link::Up => "up",
             Link::Down => "down",
         };
         let port = Place::Node(node).to_string();
-        self.env()
-            .cmd("ip")
-            .args(["-n", FABRIC_NETNS, "link", "set", &port, state])
-            .run()
+        self.env().cmd("ip").args(["-n", FABRIC_NETNS, "link", "set", &port, state]).run()
     }
 
     /// Cuts what goes from one place to another, and nothing the other way. What comes through
@@ -129,21 +123,11 @@ impl Cluster {
 
     /// Loses this share of a place's packets, of those it sends and of those it gets.
     pub fn loss(&self, place: Place, percent: f64) -> Result<()> {
-        ensure!(
-            (0.0..=100.0).contains(&percent),
-            "{percent} is no percentage"
-        );
+        ensure!((0.0..=100.0).contains(&percent), "{percent} is no percentage");
         self.prepare_chains(place)?;
         let share = format!("{:.5}", percent / 100.0);
         for (chain, device) in [(CHAIN_IN, "-i"), (CHAIN_OUT, "-o")] {
-            let chance = [
-                "-m",
-                "statistic",
-                "--mode",
-                "random",
-                "--probability",
-                &share,
-            ];
+            let chance = ["-m", "statistic", "--mode", "random", "--probability", &share];
             self.iptables(place)
                 .args(["-t", "mangle", "-A", chain, device, "eth0"])
                 .args(chance)
@@ -158,10 +142,7 @@ impl Cluster {
         let rate = format!("{kilobits}kbit");
         let limit = ["tbf", "rate", &rate, "burst", "32k", "latency", "400ms"];
         let replace = ["tc", "qdisc", "replace", "dev", "eth0", "root"];
-        netns::inside(self.env(), place)
-            .args(replace)
-            .args(limit)
-            .run()
+        netns::inside(self.env(), place).args(replace).args(limit).run()
     }
 
     /// Ends every fault: cables, packets, bandwidth, frozen and stopped containers, stopped
@@ -181,9 +162,7 @@ impl Cluster {
         }
         for name in local.processes.names() {
             if local.processes.pid(&name).is_some() {
-                local
-                    .processes
-                    .signal(&name, rustix::process::Signal::CONT)?;
+                local.processes.signal(&name, rustix::process::Signal::CONT)?;
             } else {
                 local.processes.restart(&name)?;
             }
@@ -193,9 +172,7 @@ impl Cluster {
 
     /// Sends a signal to a daemon: [`Signal::Stop`] and [`Signal::Continue`] pause it.
     pub fn signal_daemon(&self, daemon: Daemon, signal: Signal) -> Result<()> {
-        self.local()?
-            .processes
-            .signal(&daemon.to_string(), signal.raw())
+        self.local()?.processes.signal(&daemon.to_string(), signal.raw())
     }
 
     /// Kills a daemon, as `kill -9` does, and waits until it is gone.
@@ -230,20 +207,12 @@ impl Cluster {
 
     fn prepare_chains(&self, place: Place) -> Result<()> {
         for (table, chain, hooks) in chains() {
-            if self
-                .iptables(place)
-                .args(["-t", table, "-L", chain, "-n"])
-                .succeeds()
-            {
+            if self.iptables(place).args(["-t", table, "-L", chain, "-n"]).succeeds() {
                 continue;
             }
-            self.iptables(place)
-                .args(["-t", table, "-N", chain])
-                .run()?;
+            self.iptables(place).args(["-t", table, "-N", chain]).run()?;
             for hook in hooks {
-                self.iptables(place)
-                    .args(["-t", table, "-I", hook, "1", "-j", chain])
-                    .run()?;
+                self.iptables(place).args(["-t", table, "-I", hook, "1", "-j", chain]).run()?;
             }
         }
         Ok(())
@@ -253,16 +222,10 @@ impl Cluster {
         for (table, chain, hooks) in chains() {
             // Each fails where there was no fault, and that is what is wanted.
             for hook in hooks {
-                self.iptables(place)
-                    .args(["-t", table, "-D", hook, "-j", chain])
-                    .succeeds();
+                self.iptables(place).args(["-t", table, "-D", hook, "-j", chain]).succeeds();
             }
-            self.iptables(place)
-                .args(["-t", table, "-F", chain])
-                .succeeds();
-            self.iptables(place)
-                .args(["-t", table, "-X", chain])
-                .succeeds();
+            self.iptables(place).args(["-t", table, "-F", chain]).succeeds();
+            self.iptables(place).args(["-t", table, "-X", chain]).succeeds();
         }
     }
 }
@@ -273,9 +236,7 @@ fn continue_pods(place: Place) -> Result<()> {
     let pods = Cgroup::pods(place);
     pods.thaw_all();
     for pid in pods.processes() {
-        signal_if(pid, Signal::Continue.raw(), || {
-            pods.processes().contains(&pid)
-        })?;
+        signal_if(pid, Signal::Continue.raw(), || pods.processes().contains(&pid))?;
     }
     Ok(())
 }

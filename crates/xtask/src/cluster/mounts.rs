@@ -89,17 +89,12 @@ pub(crate) fn remove(env: &Env) -> Result<()> {
 /// What is mounted below a directory, the outermost first.
 pub(crate) fn mounted_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("no table of mounts")?;
-    Ok(parse_points(&table)
-        .into_iter()
-        .filter(|point| point.starts_with(dir))
-        .collect())
+    Ok(parse_points(&table).into_iter().filter(|point| point.starts_with(dir)).collect())
 }
 
 fn parse_points(table: &str) -> Vec<PathBuf> {
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    points
-        .map(|point| PathBuf::from(point.replace("\\040", " ")))
-        .collect()
+    points.map(|point| PathBuf::from(point.replace("\\040", " "))).collect()
 }
 
 fn is_mounted(path: &Path) -> Result<bool> {
@@ -117,10 +112,7 @@ fn prepare_pins(env: &Env) -> Result<()> {
         return Ok(());
     }
     fs::create_dir_all(&pins).with_context(|| format!("cannot make {pins:?}"))?;
-    env.cmd("mount")
-        .args(["-t", "tmpfs", "-o", "mode=700,size=1m", "iris"])
-        .arg(&pins)
-        .run()?;
+    env.cmd("mount").args(["-t", "tmpfs", "-o", "mode=700,size=1m", "iris"]).arg(&pins).run()?;
     env.cmd("mount").arg("--make-private").arg(&pins).run()
 }
 

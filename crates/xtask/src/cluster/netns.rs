@@ -28,10 +28,7 @@ const SETTINGS: [&str; 5] = [
 /// The prefix of a command that runs it in a place's network namespace, and for a node's daemons
 /// in its mount namespace. Unlike `ip netns exec` it leaves /sys and the control groups in sight.
 pub(crate) fn enter(place: Place, mounts: Option<&Path>) -> Vec<String> {
-    let mut prefix = vec![
-        "nsenter".to_owned(),
-        format!("--net=/run/netns/{}", place.netns()),
-    ];
+    let mut prefix = vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", place.netns())];
     if let Some(file) = mounts {
         prefix.push(format!("--mount={}", file.display()));
     }
@@ -49,45 +46,25 @@ pub(crate) fn inside(env: &Env, place: Place) -> Cmd {
 pub(crate) fn all_names() -> impl Iterator<Item = String> {
     let nodes = (1..=NODES_MAX).filter_map(|number| NodeId::new(number).ok());
     let fixed = [Place::Control, Place::Gateway, Place::Client];
-    let places = fixed
-        .into_iter()
-        .chain(nodes.map(Place::Node))
-        .map(Place::netns);
+    let places = fixed.into_iter().chain(nodes.map(Place::Node)).map(Place::netns);
     std::iter::once(FABRIC_NETNS.to_owned()).chain(places)
 }
 
 /// The names of our namespaces that are there.
 pub(crate) fn present() -> Vec<String> {
-    all_names()
-        .filter(|name| Path::new("/run/netns").join(name).exists())
-        .collect()
+    all_names().filter(|name| Path::new("/run/netns").join(name).exists()).collect()
 }
 
 /// Makes the whole fabric; what was there of it before must be gone.
 pub(crate) fn create(env: &Env, plan: Plan) -> Result<()> {
-    env.cmd("ip")
-        .args(["-batch", "-"])
-        .stdin(fabric(plan))
-        .run()?;
-    env.cmd("ip")
-        .args(["-n", FABRIC_NETNS, "-batch", "-"])
-        .stdin(ports(plan))
-        .run()?;
+    env.cmd("ip").args(["-batch", "-"]).stdin(fabric(plan)).run()?;
+    env.cmd("ip").args(["-n", FABRIC_NETNS, "-batch", "-"]).stdin(ports(plan)).run()?;
     for place in plan.places() {
         let batch = addresses(plan, place);
-        env.cmd("ip")
-            .args(["-n", &place.netns(), "-batch", "-"])
-            .stdin(batch)
-            .run()?;
-        inside(env, place)
-            .args(["sysctl", "-qw"])
-            .args(SETTINGS)
-            .run()?;
+        env.cmd("ip").args(["-n", &place.netns(), "-batch", "-"]).stdin(batch).run()?;
+        inside(env, place).args(["sysctl", "-qw"]).args(SETTINGS).run()?;
     }
-    env.cmd("ip")
-        .args(["-batch", "-"])
-        .stdin(machine(plan))
-        .run()
+    env.cmd("ip").args(["-batch", "-"]).stdin(machine(plan)).run()
 }
 
 /// Removes the fabric, or what there is of it.
@@ -97,17 +74,13 @@ pub(crate) fn remove(env: &Env) -> Result<()> {
     }
     // The kernel takes the machine's device with the bridge's end of it, but a little later.
     if device_exists() {
-        env.cmd("ip")
-            .args(["link", "del", MACHINE_DEVICE])
-            .succeeds();
+        env.cmd("ip").args(["link", "del", MACHINE_DEVICE]).succeeds();
     }
     let show = ["route", "show", "type", "unreachable", WHOLE_CIDR];
     if env.cmd("ip").args(show).output()?.trim().is_empty() {
         return Ok(());
     }
-    env.cmd("ip")
-        .args(["route", "del", "unreachable", WHOLE_CIDR])
-        .run()
+    env.cmd("ip").args(["route", "del", "unreachable", WHOLE_CIDR]).run()
 }
 
 /// Whether the machine's own device on the fabric is there.
@@ -163,21 +136,13 @@ fn addresses(plan: Plan, place: Place) -> String {
 fn pod_routes(plan: Plan, from: Place) -> String {
     let others = plan.nodes().filter(|node| Place::Node(*node) != from);
     others.fold(String::new(), |mut batch, node| {
-        let _ = writeln!(
-            batch,
-            "route add {} via {}",
-            node.pod_cidr(),
-            node.address()
-        );
+        let _ = writeln!(batch, "route add {} via {}", node.pod_cidr(), node.address());
         batch
     })
 }
 
 fn service_route() -> String {
-    format!(
-        "route add {SERVICES_CIDR} via {}\n",
-        Place::Gateway.address()
-    )
+    format!("route add {SERVICES_CIDR} via {}\n", Place::Gateway.address())
 }
 
 fn machine(plan: Plan) -> String {

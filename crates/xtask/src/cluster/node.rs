@@ -34,10 +34,7 @@ pub(crate) fn start_containerd(local: &Local, node: NodeId) -> Result<()> {
 
 /// Whether a node's containerd runs as it should.
 pub(crate) fn containerd_runs(local: &Local, node: NodeId) -> Result<bool> {
-    Ok(
-        mounts::pin(&local.env, node).exists()
-            && local.processes.runs_as(&containerd(local, node)?),
-    )
+    Ok(mounts::pin(&local.env, node).exists() && local.processes.runs_as(&containerd(local, node)?))
 }
 
 /// Starts a node's kubelet and kube-proxy.
@@ -55,19 +52,12 @@ pub(crate) fn kubelet_runs(local: &Local, node: NodeId) -> Result<bool> {
 /// A command to a node's containerd, about what Kubernetes keeps there.
 pub(crate) fn ctr(local: &Local, node: NodeId) -> Cmd {
     let socket = mounts::node_dir(&local.env, node).join("run/containerd.sock");
-    local
-        .env
-        .cmd("ctr")
-        .arg("-a")
-        .arg(socket)
-        .args(["-n", "k8s.io"])
+    local.env.cmd("ctr").arg("-a").arg(socket).args(["-n", "k8s.io"])
 }
 
 fn containerd(local: &Local, node: NodeId) -> Result<Spec> {
     let dir = mounts::node_dir(&local.env, node);
-    let bins = CNI_BINS
-        .into_iter()
-        .find(|dir| PathBuf::from(dir).join("ptp").exists());
+    let bins = CNI_BINS.into_iter().find(|dir| PathBuf::from(dir).join("ptp").exists());
     let config = render(
         include_str!("../../../../dev/node/containerd.toml"),
         &[
@@ -75,20 +65,11 @@ fn containerd(local: &Local, node: NodeId) -> Result<Spec> {
             ("CNI_BIN", bins.context("no CNI plugins")?),
         ],
     )?;
-    let network = render(
-        include_str!("../../../../dev/node/cni.json"),
-        &[("POD_CIDR", &node.pod_cidr())],
-    )?;
+    let network =
+        render(include_str!("../../../../dev/node/cni.json"), &[("POD_CIDR", &node.pod_cidr())])?;
     let file = dir.join("containerd.toml");
-    let argv = vec![
-        "containerd".to_owned(),
-        "--config".to_owned(),
-        file.display().to_string(),
-    ];
-    let files = [
-        (file, config),
-        (dir.join("net.d/10-iris.conflist"), network),
-    ];
+    let argv = vec!["containerd".to_owned(), "--config".to_owned(), file.display().to_string()];
+    let files = [(file, config), (dir.join("net.d/10-iris.conflist"), network)];
     Ok(daemon(local, node, argv, "containerd", files.into()))
 }
 
@@ -110,10 +91,7 @@ fn kubelet(local: &Local, node: NodeId) -> Result<Spec> {
         local.tool("iris-kube").display().to_string(),
         "kubelet".to_owned(),
         format!("--config={}", file.display()),
-        format!(
-            "--kubeconfig={}",
-            local.kubeconfig_of(&node.to_string()).display()
-        ),
+        format!("--kubeconfig={}", local.kubeconfig_of(&node.to_string()).display()),
         format!("--hostname-override={node}"),
         format!("--node-ip={}", node.address()),
         format!(
@@ -123,22 +101,11 @@ fn kubelet(local: &Local, node: NodeId) -> Result<Spec> {
         "--root-dir=/var/lib/kubelet".to_owned(),
         "--cert-dir=/var/lib/kubelet/pki".to_owned(),
     ];
-    Ok(daemon(
-        local,
-        node,
-        argv,
-        "kubelet",
-        [(file, config)].into(),
-    ))
+    Ok(daemon(local, node, argv, "kubelet", [(file, config)].into()))
 }
 
 fn kube_proxy(local: &Local, node: NodeId) -> Result<Spec> {
-    control::proxy(
-        local,
-        Place::Node(node),
-        &format!("{node}-kube-proxy"),
-        node,
-    )
+    control::proxy(local, Place::Node(node), &format!("{node}-kube-proxy"), node)
 }
 
 fn daemon(

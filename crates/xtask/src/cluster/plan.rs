@@ -41,10 +41,7 @@ pub struct NodeId(u8);
 impl NodeId {
     /// Node number `number`, from 1 to [`NODES_MAX`].
     pub fn new(number: u8) -> Result<Self> {
-        ensure!(
-            (1..=NODES_MAX).contains(&number),
-            "there is no node number {number}"
-        );
+        ensure!((1..=NODES_MAX).contains(&number), "there is no node number {number}");
         Ok(Self(number))
     }
 
@@ -74,9 +71,7 @@ impl FromStr for NodeId {
     type Err = anyhow::Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let number = name
-            .strip_prefix('n')
-            .and_then(|number| number.parse().ok());
+        let number = name.strip_prefix('n').and_then(|number| number.parse().ok());
         Self::new(number.with_context(|| format!("{name} is not the name of a node"))?)
     }
 }
@@ -154,10 +149,7 @@ impl Plan {
     /// A cluster of this many nodes.
     pub fn new(nodes: u8) -> Result<Self> {
         let fits = (1..=NODES_MAX).contains(&nodes);
-        ensure!(
-            fits,
-            "a local cluster has 1 to {NODES_MAX} nodes, not {nodes}"
-        );
+        ensure!(fits, "a local cluster has 1 to {NODES_MAX} nodes, not {nodes}");
         Ok(Self { nodes })
     }
 

@@ -69,15 +69,7 @@ impl Processes {
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
-            .filter_map(|entry| {
-                Some(
-                    entry
-                        .file_name()
-                        .to_str()?
-                        .strip_suffix(".json")?
-                        .to_owned(),
-                )
-            })
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
             .collect();
         names.sort();
         names
@@ -102,16 +94,12 @@ impl Processes {
 
     /// Whether a daemon runs exactly as described.
     pub(crate) fn runs_as(&self, spec: &Spec) -> bool {
-        self.read(&spec.name)
-            .is_ok_and(|record| record.spec == *spec && record.is_alive())
+        self.read(&spec.name).is_ok_and(|record| record.spec == *spec && record.is_alive())
     }
 
     /// The number of a daemon's process, if it is alive.
     pub(crate) fn pid(&self, name: &str) -> Option<i32> {
-        self.read(name)
-            .ok()
-            .filter(Record::is_alive)
-            .map(|record| record.pid)
+        self.read(name).ok().filter(Record::is_alive).map(|record| record.pid)
     }
 
     /// Sends a signal to a daemon.
@@ -132,9 +120,7 @@ impl Processes {
         record.signal(Signal::CONT)?;
         if wait_until(name, patience, tick, || Ok(!record.is_alive())).is_err() {
             record.signal(Signal::KILL)?;
-            wait_until(name, Duration::from_secs(10), tick, || {
-                Ok(!record.is_alive())
-            })?;
+            wait_until(name, Duration::from_secs(10), tick, || Ok(!record.is_alive()))?;
         }
         Ok(())
     }
@@ -152,11 +138,8 @@ impl Processes {
         let place: Place = spec.place.parse()?;
         let group = Cgroup::daemons(place);
         group.create()?;
-        let doors: Vec<String> = group
-            .doors()
-            .iter()
-            .map(|door| door.display().to_string())
-            .collect();
+        let doors: Vec<String> =
+            group.doors().iter().map(|door| door.display().to_string()).collect();
         for (file, text) in &spec.files {
             if let Some(parent) = file.parent() {
                 fs::create_dir_all(parent).with_context(|| format!("cannot make {parent:?}"))?;
@@ -174,19 +157,10 @@ impl Processes {
         for (key, value) in &spec.env {
             launch = launch.env(key, value);
         }
-        let pid: i32 = launch
-            .output()?
-            .trim()
-            .parse()
-            .context("no process number")?;
+        let pid: i32 = launch.output()?.trim().parse().context("no process number")?;
         let start = start_time(pid)
             .with_context(|| format!("{} ended at once; see {}", spec.name, log.display()))?;
-        let record = Record {
-            spec: spec.clone(),
-            pid,
-            start,
-            boot: boot_id()?,
-        };
+        let record = Record { spec: spec.clone(), pid, start, boot: boot_id()? };
         fs::create_dir_all(&self.dir)?;
         // Written under another name first, so that a crash leaves the old record or the new.
         let file = self.dir.join(format!("{}.json", spec.name));
@@ -212,18 +186,14 @@ impl Record {
         if !boot_id().is_ok_and(|boot| boot == self.boot) {
             return Ok(false);
         }
-        signal_if(self.pid, signal, || {
-            start_time(self.pid) == Some(self.start)
-        })
+        signal_if(self.pid, signal, || start_time(self.pid) == Some(self.start))
     }
 }
 
 /// Sends a signal to the process of that number if `is_ours` still holds once the process is
 /// held, so that no other can have taken its number in between. Says whether it was sent.
 pub(crate) fn signal_if(pid: i32, signal: Signal, is_ours: impl FnOnce() -> bool) -> Result<bool> {
-    let Some(handle) = Pid::from_raw(pid) else {
-        bail!("{pid} is no process")
-    };
+    let Some(handle) = Pid::from_raw(pid) else { bail!("{pid} is no process") };
     let Ok(handle) = pidfd_open(handle, PidfdFlags::empty()) else {
         return Ok(false);
     };
@@ -255,10 +225,7 @@ fn parse_start_time(stat: &str) -> Option<u64> {
 
 fn boot_id() -> Result<String> {
     let file = Path::new("/proc/sys/kernel/random/boot_id");
-    Ok(fs::read_to_string(file)
-        .context("the machine does not tell its boot")?
-        .trim()
-        .to_owned())
+    Ok(fs::read_to_string(file).context("the machine does not tell its boot")?.trim().to_owned())
 }
 
 #[cfg(test)]

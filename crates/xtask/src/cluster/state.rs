@@ -77,9 +77,7 @@ impl State {
     pub(crate) fn add_image(env: &Env, name: &str, reference: &str) -> Result<()> {
         // Steps that overlap write one after the other.
         static WRITING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-        let _writing = WRITING
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _writing = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut state = Self::read(env)?.context("there is no cluster")?;
         state.images.insert(name.to_owned(), reference.to_owned());
         state.write(env)

@@ -19,10 +19,8 @@ const TOUCHED: [&str; 5] = [
 ];
 
 /// What several nodes on one machine need at least.
-const NEEDED: [(&str, u64); 2] = [
-    ("fs/inotify/max_user_instances", 1024),
-    ("fs/inotify/max_user_watches", 131_072),
-];
+const NEEDED: [(&str, u64); 2] =
+    [("fs/inotify/max_user_instances", 1024), ("fs/inotify/max_user_watches", 131_072)];
 
 /// Writes down the settings, unless that is done, and raises the limits.
 pub(crate) fn prepare(env: &Env) -> Result<()> {
@@ -37,9 +35,7 @@ pub(crate) fn prepare(env: &Env) -> Result<()> {
         fs::write(&record, text).with_context(|| format!("cannot write {record:?}"))?;
     }
     for (name, least) in NEEDED {
-        if read(name)
-            .and_then(|value| value.parse::<u64>().ok())
-            .is_some_and(|value| value < least)
+        if read(name).and_then(|value| value.parse::<u64>().ok()).is_some_and(|value| value < least)
         {
             write(name, &least.to_string())?;
         }
@@ -59,12 +55,7 @@ pub(crate) fn restore(env: &Env) -> Result<()> {
 }
 
 fn read(name: &str) -> Option<String> {
-    Some(
-        fs::read_to_string(Path::new("/proc/sys").join(name))
-            .ok()?
-            .trim()
-            .to_owned(),
-    )
+    Some(fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().to_owned())
 }
 
 fn write(name: &str, value: &str) -> Result<()> {

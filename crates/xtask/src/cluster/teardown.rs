@@ -41,10 +41,8 @@ pub(crate) fn remove(env: &Env, keep_logs: bool) -> Result<()> {
 
 /// What of a cluster is on the machine: nothing, after `remove`.
 pub(crate) fn leftovers(env: &Env) -> Result<Vec<String>> {
-    let mut left: Vec<String> = netns::present()
-        .into_iter()
-        .map(|name| format!("network namespace {name}"))
-        .collect();
+    let mut left: Vec<String> =
+        netns::present().into_iter().map(|name| format!("network namespace {name}")).collect();
     if netns::device_exists() {
         left.push("the machine's device on the fabric".to_owned());
     }
@@ -53,11 +51,7 @@ pub(crate) fn leftovers(env: &Env) -> Result<Vec<String>> {
         left.extend(group.processes().iter().map(|pid| format!("process {pid}")));
     }
     let mounted = mounts::mounted_below(&env.state)?;
-    left.extend(
-        mounted
-            .iter()
-            .map(|point| format!("mount {}", point.display())),
-    );
+    left.extend(mounted.iter().map(|point| format!("mount {}", point.display())));
     Ok(left)
 }
 
@@ -98,11 +92,7 @@ fn remove_files(env: &Env, keep_logs: bool) -> Result<()> {
         return Ok(());
     }
     let mounted = mounts::mounted_below(state)?;
-    ensure!(
-        mounted.is_empty(),
-        "{} is still mounted",
-        display_all(&mounted)
-    );
+    ensure!(mounted.is_empty(), "{} is still mounted", display_all(&mounted));
     for entry in fs::read_dir(state).with_context(|| format!("cannot list {state:?}"))? {
         let path = entry?.path();
         if keep_logs && path.ends_with("logs") {
@@ -121,9 +111,6 @@ fn remove_files(env: &Env, keep_logs: bool) -> Result<()> {
 }
 
 fn display_all(paths: &[impl AsRef<Path>]) -> String {
-    let all: Vec<String> = paths
-        .iter()
-        .map(|path| path.as_ref().display().to_string())
-        .collect();
+    let all: Vec<String> = paths.iter().map(|path| path.as_ref().display().to_string()).collect();
     all.join(", ")
 }

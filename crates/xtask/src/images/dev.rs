@@ -15,27 +15,19 @@ const PAUSE: &str = "dev/pause/pause.c";
 
 /// Every image, built or not.
 pub(crate) fn all(env: &Env) -> Result<Vec<Image>> {
-    recipes(env)?
-        .iter()
-        .map(|recipe| image_of(env, recipe))
-        .collect()
+    recipes(env)?.iter().map(|recipe| image_of(env, recipe)).collect()
 }
 
 /// One of the images.
 pub(crate) fn image(env: &Env, name: &str) -> Result<Image> {
     let mut images = all(env)?.into_iter();
-    images
-        .find(|image| image.name == name)
-        .with_context(|| format!("no image {name}"))
+    images.find(|image| image.name == name).with_context(|| format!("no image {name}"))
 }
 
 /// How to build them.
 pub(crate) fn recipes(env: &Env) -> Result<Vec<Recipe>> {
     let tools = tools::dir(env)?;
-    let file = |name: &str, path: PathBuf| Input {
-        name: name.to_owned(),
-        path,
-    };
+    let file = |name: &str, path: PathBuf| Input { name: name.to_owned(), path };
     let recipe = |name: &str, inputs: Vec<Input>| Recipe {
         name: name.to_owned(),
         dockerfile: env.repo_file(&format!("dev/{name}/Dockerfile")),
@@ -56,18 +48,13 @@ pub(crate) fn recipes(env: &Env) -> Result<Vec<Recipe>> {
         recipe("pause", vec![file("pause", pause_dir(env)?.join("pause"))]),
         recipe("coredns", vec![file("coredns", tools.join("coredns"))]),
         recipe("etcd", vec![file("iris-etcd", tools.join("iris-etcd"))]),
-        Recipe {
-            base: Some(("JRE", rootfs::Kind::Jre)),
-            ..cassandra
-        },
+        Recipe { base: Some(("JRE", rootfs::Kind::Jre)), ..cassandra },
     ])
 }
 
 /// Where Cassandra's jars are or will be.
 pub(crate) fn jars_dir(env: &Env) -> Result<PathBuf> {
-    Ok(env
-        .cache
-        .entry("cassandra", &Key::of_tree(&env.repo_file(POM))?))
+    Ok(env.cache.entry("cassandra", &Key::of_tree(&env.repo_file(POM))?))
 }
 
 /// Fetches Cassandra's jars, unless the cache has them.
@@ -85,28 +72,15 @@ pub(crate) fn make_jars(env: &Env) -> Result<()> {
 }
 
 fn pause_dir(env: &Env) -> Result<PathBuf> {
-    Ok(env
-        .cache
-        .entry("pause", &Key::of_tree(&env.repo_file(PAUSE))?))
+    Ok(env.cache.entry("pause", &Key::of_tree(&env.repo_file(PAUSE))?))
 }
 
 /// Compiles the first process of every pod, unless the cache has it.
 pub(crate) fn make_pause(env: &Env) -> Result<()> {
     let source = env.repo_file(PAUSE);
     env.cache.make("pause", &Key::of_tree(&source)?, |dir| {
-        let flags = [
-            "-static",
-            "-nostdlib",
-            "-fno-stack-protector",
-            "-Os",
-            "-s",
-            "-o",
-        ];
-        env.cmd("cc")
-            .args(flags)
-            .arg(dir.join("pause"))
-            .arg(&source)
-            .run()
+        let flags = ["-static", "-nostdlib", "-fno-stack-protector", "-Os", "-s", "-o"];
+        env.cmd("cc").args(flags).arg(dir.join("pause")).arg(&source).run()
     })?;
     Ok(())
 }

@@ -33,34 +33,16 @@ pub(crate) struct Program {
 
 /// Every program, whether this checkout has it already or not.
 pub(crate) const PROGRAMS: [Program; 4] = [
-    Program {
-        target: "operator",
-        package: "iris-operator",
-        dir: "operator",
-    },
-    Program {
-        target: "controlplane",
-        package: "iris-controlplane",
-        dir: "controlplane",
-    },
-    Program {
-        target: "dataplane",
-        package: "iris-dataplane",
-        dir: "dataplane",
-    },
-    Program {
-        target: "cli",
-        package: "iris-cli",
-        dir: "crates/cli",
-    },
+    Program { target: "operator", package: "iris-operator", dir: "operator" },
+    Program { target: "controlplane", package: "iris-controlplane", dir: "controlplane" },
+    Program { target: "dataplane", package: "iris-dataplane", dir: "dataplane" },
+    Program { target: "cli", package: "iris-cli", dir: "crates/cli" },
 ];
 
 impl Program {
     /// The program of a stage.
     pub(crate) fn of(target: &str) -> Result<Self> {
-        let found = PROGRAMS
-            .into_iter()
-            .find(|program| program.target == target);
+        let found = PROGRAMS.into_iter().find(|program| program.target == target);
         found.with_context(|| format!("{target} has no image"))
     }
 
@@ -79,12 +61,7 @@ pub(crate) fn compile(env: &Env, programs: &[Program]) -> Result<Vec<(Program, V
     let packages = programs.iter().flat_map(|program| ["-p", program.package]);
     let messages = env
         .cmd("cargo")
-        .args([
-            "build",
-            "--release",
-            "--bins",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"])
         .args(packages)
         .dir(&env.repo)
         .output()?;
@@ -100,10 +77,7 @@ pub(crate) fn compile(env: &Env, programs: &[Program]) -> Result<Vec<(Program, V
 
 /// Puts a program's executables into its image.
 pub(crate) fn image(env: &Env, program: Program, executables: &[PathBuf]) -> Result<Image> {
-    let inputs = executables
-        .iter()
-        .map(|file| stripped(env, file))
-        .collect::<Result<_>>()?;
+    let inputs = executables.iter().map(|file| stripped(env, file)).collect::<Result<_>>()?;
     let recipe = Recipe {
         name: program.target.to_owned(),
         dockerfile: env.repo_file("Dockerfile"),
@@ -119,23 +93,13 @@ pub(crate) fn image(env: &Env, program: Program, executables: &[PathBuf]) -> Res
 
 /// An executable without what only a debugger reads, which is most of it.
 fn stripped(env: &Env, file: &Path) -> Result<Input> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("a nameless program")?;
+    let name = file.file_name().and_then(|name| name.to_str()).context("a nameless program")?;
     let entry = format!("program-{name}");
     let dir = env.cache.make(&entry, &Key::of_tree(file)?, |dir| {
-        env.cmd("strip")
-            .args(["--strip-debug", "-o"])
-            .arg(dir.join(name))
-            .arg(file)
-            .run()
+        env.cmd("strip").args(["--strip-debug", "-o"]).arg(dir.join(name)).arg(file).run()
     })?;
     forget_old(env, &format!("{entry}-"))?;
-    Ok(Input {
-        name: format!("bin/{name}"),
-        path: dir.join(name),
-    })
+    Ok(Input { name: format!("bin/{name}"), path: dir.join(name) })
 }
 
 /// The executables that a build of the package in `dir` made, from what cargo says of it.
@@ -158,10 +122,7 @@ fn forget_old(env: &Env, prefix: &str) -> Result<()> {
         .collect();
     entries.sort();
     let old = entries.len().saturating_sub(KEPT_MAX);
-    entries
-        .iter()
-        .take(old)
-        .try_for_each(|(_, path)| remove_dir(path))
+    entries.iter().take(old).try_for_each(|(_, path)| remove_dir(path))
 }
 
 /// What follows the prefix must be a key and nothing else, for a name may begin like another.
@@ -193,9 +154,6 @@ mod tests {
     #[test]
     fn a_name_that_begins_like_another_is_another() {
         assert!(is_entry("program-iris-0123456789ab", "program-iris-"));
-        assert!(!is_entry(
-            "program-iris-operator-0123456789ab",
-            "program-iris-"
-        ));
+        assert!(!is_entry("program-iris-operator-0123456789ab", "program-iris-"));
     }
 }

@@ -81,13 +81,7 @@ pub(crate) fn make(env: &Env, kind: Kind) -> Result<()> {
             .arg(&root)
             .run()?;
         tidy(&root)?;
-        let tar = [
-            "--sort=name",
-            "--mtime=@0",
-            "--owner=0",
-            "--group=0",
-            "--numeric-owner",
-        ];
+        let tar = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
         env.cmd("tar")
             .args(tar)
             .arg("-cf")
@@ -103,23 +97,16 @@ pub(crate) fn make(env: &Env, kind: Kind) -> Result<()> {
 
 /// Whether the cache has the file system.
 pub(crate) fn is_made(env: &Env, kind: Kind) -> bool {
-    env.cache
-        .entry(&format!("rootfs-{}", kind.name()), &kind.key())
-        .exists()
+    env.cache.entry(&format!("rootfs-{}", kind.name()), &kind.key()).exists()
 }
 
 /// The reference of an image of just the file system, loaded into the image builder.
 pub(super) fn load(env: &Env, kind: Kind) -> Result<String> {
     let reference = format!("{PREFIX}/rootfs-{}:{}", kind.name(), kind.key());
-    if buildah(env)?
-        .args(["inspect", "--type", "image", &reference])
-        .succeeds()
-    {
+    if buildah(env)?.args(["inspect", "--type", "image", &reference]).succeeds() {
         return Ok(reference);
     }
-    let dir = env
-        .cache
-        .entry(&format!("rootfs-{}", kind.name()), &kind.key());
+    let dir = env.cache.entry(&format!("rootfs-{}", kind.name()), &kind.key());
     let dockerfile = "FROM scratch\nADD rootfs.tar /\n";
     buildah(env)?
         .args(["bud", "--quiet", "-t", &reference, "-f", "-"])

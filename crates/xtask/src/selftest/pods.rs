@@ -8,34 +8,13 @@ use super::{Check, NAMESPACE, ask, connects};
 use crate::cluster::{Cluster, Place};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check {
-        name: "all nodes are Ready, each in a zone of its own",
-        run: nodes,
-    },
-    Check {
-        name: "a pod reaches a Service on another node by its short name",
-        run: short_name,
-    },
-    Check {
-        name: "a pod reaches a Service on another node by its full name",
-        run: full_name,
-    },
-    Check {
-        name: "a pod reaches the API server by its Service",
-        run: api_service,
-    },
-    Check {
-        name: "this machine and the client reach a Service and a NodePort",
-        run: outside,
-    },
-    Check {
-        name: "logs are read",
-        run: logs,
-    },
-    Check {
-        name: "a pod that is not restricted is refused",
-        run: restricted,
-    },
+    Check { name: "all nodes are Ready, each in a zone of its own", run: nodes },
+    Check { name: "a pod reaches a Service on another node by its short name", run: short_name },
+    Check { name: "a pod reaches a Service on another node by its full name", run: full_name },
+    Check { name: "a pod reaches the API server by its Service", run: api_service },
+    Check { name: "this machine and the client reach a Service and a NodePort", run: outside },
+    Check { name: "logs are read", run: logs },
+    Check { name: "a pod that is not restricted is refused", run: restricted },
 ];
 
 fn nodes(cluster: &Cluster) -> Result<()> {
@@ -55,10 +34,7 @@ fn short_name(cluster: &Cluster) -> Result<()> {
 }
 
 fn full_name(cluster: &Cluster) -> Result<()> {
-    stores(
-        cluster,
-        &format!("http://server.{NAMESPACE}.svc.cluster.local:2379"),
-    )
+    stores(cluster, &format!("http://server.{NAMESPACE}.svc.cluster.local:2379"))
 }
 
 fn stores(cluster: &Cluster, endpoint: &str) -> Result<()> {
@@ -80,16 +56,10 @@ fn outside(cluster: &Cluster) -> Result<()> {
     let service = cluster.service_ip(NAMESPACE, "server")?;
     let address = format!("{service}:2379").parse()?;
     std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2))?;
-    ensure!(
-        connects(cluster, Place::Client, &service.to_string(), 2379).0,
-        "not from the client"
-    );
+    ensure!(connects(cluster, Place::Client, &service.to_string(), 2379).0, "not from the client");
     for node in cluster.nodes()? {
         let address = cluster.node_address(node).to_string();
-        ensure!(
-            connects(cluster, Place::Client, &address, 30379).0,
-            "no NodePort at {node}"
-        );
+        ensure!(connects(cluster, Place::Client, &address, 30379).0, "no NodePort at {node}");
     }
     Ok(())
 }
@@ -104,21 +74,11 @@ fn restricted(cluster: &Cluster) -> Result<()> {
     let image = cluster.image("etcd").unwrap_or_default().to_owned();
     for namespace in [NAMESPACE, "iris"] {
         let image = format!("--image={image}");
-        let run = [
-            "-n",
-            namespace,
-            "run",
-            "forbidden",
-            &image,
-            "--dry-run=server",
-        ];
+        let run = ["-n", namespace, "run", "forbidden", &image, "--dry-run=server"];
         let Err(error) = cluster.kubectl(run) else {
             anyhow::bail!("admitted to {namespace}");
         };
-        ensure!(
-            error.to_string().contains("violates PodSecurity"),
-            "{error}"
-        );
+        ensure!(error.to_string().contains("violates PodSecurity"), "{error}");
     }
     Ok(())
 }

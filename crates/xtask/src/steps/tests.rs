@@ -17,10 +17,7 @@ struct Notes {
 
 impl Context for Notes {
     fn for_step(&self, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            seen: Arc::clone(&self.seen),
-        }
+        Self { name: name.to_owned(), seen: Arc::clone(&self.seen) }
     }
     fn log(&self) -> PathBuf {
         PathBuf::from(format!("/logs/{}.log", self.name))
@@ -38,14 +35,7 @@ fn fail(_: &Notes) -> Result<()> {
 }
 
 fn step(name: &'static str, after: &'static [&'static str]) -> Step<Notes> {
-    Step {
-        name,
-        what: "",
-        after,
-        remedy: "mend it",
-        is_done: |_| Ok(false),
-        run: note,
-    }
+    Step { name, what: "", after, remedy: "mend it", is_done: |_| Ok(false), run: note }
 }
 
 fn seen(notes: &Notes) -> Vec<String> {
@@ -54,12 +44,7 @@ fn seen(notes: &Notes) -> Vec<String> {
 
 #[test]
 fn a_step_runs_after_all_that_it_needs() {
-    let steps = [
-        step("a", &[]),
-        step("b", &["a"]),
-        step("c", &[]),
-        step("d", &["b", "c"]),
-    ];
+    let steps = [step("a", &[]), step("b", &["a"]), step("c", &[]), step("d", &["b", "c"])];
     let notes = Notes::default();
     let reports = run(&steps, &notes, &Progress::new()).unwrap();
     assert_eq!(reports.len(), 4);
@@ -83,13 +68,8 @@ fn a_failure_stops_what_comes_after_and_says_how_to_go_on() {
     let mut steps = [step("a", &[]), step("b", &["a"]), step("c", &["b"])];
     steps[1].run = fail;
     let notes = Notes::default();
-    let error = run(&steps, &notes, &Progress::new())
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error,
-        "b: it broke\n  remedy: mend it\n  log:    /logs/b.log"
-    );
+    let error = run(&steps, &notes, &Progress::new()).unwrap_err().to_string();
+    assert_eq!(error, "b: it broke\n  remedy: mend it\n  log:    /logs/b.log");
     assert_eq!(seen(&notes), ["a"]);
 }
 

@@ -64,10 +64,7 @@ fn volume_dir(job: &Job, claim: &str) -> PathBuf {
 
 /// Whether an object is there.
 fn exists(job: &Job, kind: &str, name: &str) -> Result<bool> {
-    Ok(job
-        .kubectl()?
-        .args(["-n", NAMESPACE, "get", kind, name])
-        .succeeds())
+    Ok(job.kubectl()?.args(["-n", NAMESPACE, "get", kind, name]).succeeds())
 }
 
 /// Makes a Secret. Its values are in no argument and in no log.
@@ -78,26 +75,18 @@ fn make_secret(job: &Job, name: &str, values: &BTreeMap<&str, String>) -> Result
         "metadata": {"name": name, "namespace": NAMESPACE},
         "stringData": values,
     });
-    job.kubectl()?
-        .args(["create", "-f", "-"])
-        .stdin(secret.to_string())
-        .run()
+    job.kubectl()?.args(["create", "-f", "-"]).stdin(secret.to_string()).run()
 }
 
 /// A password that nobody has to type.
 fn new_password() -> Result<String> {
     let mut bytes = [0_u8; 18];
-    fs::File::open("/dev/urandom")?
-        .read_exact(&mut bytes)
-        .context("no random bytes")?;
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes).context("no random bytes")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Waits until every pod of a stateful set is ready.
 fn await_rollout(job: &Job, name: &str, seconds: u32) -> Result<()> {
     let rollout = ["-n", NAMESPACE, "rollout", "status", name];
-    job.kubectl()?
-        .args(rollout)
-        .arg(format!("--timeout={seconds}s"))
-        .run()
+    job.kubectl()?.args(rollout).arg(format!("--timeout={seconds}s")).run()
 }

@@ -33,27 +33,15 @@ pub(super) fn steps() -> Vec<UpStep> {
             what: "making the images' root file systems",
             after: &["packages"],
             remedy: "check that `apt-get update` works; mmdebstrap uses the same sources",
-            is_done: |job| {
-                Ok(rootfs::ALL
-                    .iter()
-                    .all(|kind| rootfs::is_made(&job.env, *kind)))
-            },
-            run: |job| {
-                rootfs::ALL
-                    .iter()
-                    .try_for_each(|kind| rootfs::make(&job.env, *kind))
-            },
+            is_done: |job| Ok(rootfs::ALL.iter().all(|kind| rootfs::is_made(&job.env, *kind))),
+            run: |job| rootfs::ALL.iter().try_for_each(|kind| rootfs::make(&job.env, *kind)),
         },
         UpStep {
             name: "images",
             what: "building the images of what is not Iris",
             after: &["programs", "jars", "root-file-systems"],
             remedy: "read the log; `cargo xtask down --purge` clears the image builder's store",
-            is_done: |job| {
-                Ok(dev::all(&job.env)?
-                    .iter()
-                    .all(|image| image.archive.exists()))
-            },
+            is_done: |job| Ok(dev::all(&job.env)?.iter().all(|image| image.archive.exists())),
             run: |job| {
                 dev::make_pause(&job.env)?;
                 dev::recipes(&job.env)?

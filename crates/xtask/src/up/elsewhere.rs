@@ -80,13 +80,7 @@ fn as_given() -> Vec<UpStep> {
             remedy: "kubectl describe nodes",
             is_done: always,
             run: |job| {
-                let wait = [
-                    "wait",
-                    "--for=condition=Ready",
-                    "node",
-                    "--all",
-                    "--timeout=120s",
-                ];
+                let wait = ["wait", "--for=condition=Ready", "node", "--all", "--timeout=120s"];
                 job.kubectl()?.args(wait).run()
             },
         },
@@ -125,14 +119,7 @@ fn make_kind(job: &Job) -> Result<()> {
     );
     let kubeconfig = job.env.state.join("kind.kubeconfig");
     kind(&job.env)
-        .args([
-            "create",
-            "cluster",
-            "--name",
-            NAME,
-            "--config=-",
-            "--kubeconfig",
-        ])
+        .args(["create", "cluster", "--name", NAME, "--config=-", "--kubeconfig"])
         .arg(kubeconfig)
         .stdin(config)
         .run()
@@ -148,11 +135,7 @@ fn kind_dir(env: &Env) -> PathBuf {
 
 fn make_program(env: &Env) -> Result<()> {
     env.cache.make("kind", &Key::of([KIND]), |dir| {
-        env.cmd("go")
-            .args(["install", KIND])
-            .env("GOBIN", dir)
-            .env("CGO_ENABLED", "0")
-            .run()
+        env.cmd("go").args(["install", KIND]).env("GOBIN", dir).env("CGO_ENABLED", "0").run()
     })?;
     Ok(())
 }

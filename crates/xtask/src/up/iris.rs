@@ -14,7 +14,7 @@ pub(super) fn steps() -> Vec<UpStep> {
         UpStep {
             name: "iris-programs",
             what: "compiling Iris",
-            after: &["machine"],
+            after: &["packages"],
             remedy: "cargo build --release",
             is_done: |job| Ok(present(job).is_empty()),
             run: |job| iris::compile(&job.env, &present(job)).map(drop),
@@ -31,10 +31,7 @@ pub(super) fn steps() -> Vec<UpStep> {
 }
 
 fn present(job: &Job) -> Vec<Program> {
-    PROGRAMS
-        .into_iter()
-        .filter(|program| program.is_present(&job.env))
-        .collect()
+    PROGRAMS.into_iter().filter(|program| program.is_present(&job.env)).collect()
 }
 
 fn images(job: &Job) -> Result<()> {
@@ -56,10 +53,9 @@ pub(crate) fn deliver_one(
     let program = Program::of(target)?;
     let executables = match executable {
         Some(file) => vec![file],
-        None => iris::compile(&job.env, &[program])?
-            .into_iter()
-            .flat_map(|(_, files)| files)
-            .collect(),
+        None => {
+            iris::compile(&job.env, &[program])?.into_iter().flat_map(|(_, files)| files).collect()
+        }
     };
     let image = iris::image(&job.env, program, &executables)?;
     job.deliver(&[&image])?;

@@ -69,10 +69,7 @@ fn nodes() -> Vec<UpStep> {
             is_done: |job| on_nodes(job, node::containerd_runs),
             run: |job| {
                 let local = job.local()?;
-                local
-                    .plan
-                    .nodes()
-                    .try_for_each(|id| node::start_containerd(&local, id))
+                local.plan.nodes().try_for_each(|id| node::start_containerd(&local, id))
             },
         },
         UpStep {
@@ -93,10 +90,7 @@ fn nodes() -> Vec<UpStep> {
             },
             run: |job| {
                 let local = job.local()?;
-                local
-                    .plan
-                    .nodes()
-                    .try_for_each(|id| node::start_kubelet(&local, id))?;
+                local.plan.nodes().try_for_each(|id| node::start_kubelet(&local, id))?;
                 control::start_gateway(&local)
             },
         },
@@ -167,10 +161,7 @@ fn dns(job: &Job) -> Result<()> {
     job.deliver(&[&image])?;
     let manifest = render(
         include_str!("../../../../dev/kube/coredns.yaml"),
-        &[
-            ("IMAGE", &image.reference),
-            ("DNS", &DNS_SERVICE.to_string()),
-        ],
+        &[("IMAGE", &image.reference), ("DNS", &DNS_SERVICE.to_string())],
     )?;
     job.apply(manifest)
 }
@@ -184,26 +175,14 @@ fn nodes_ready(job: &Job) -> Result<()> {
     };
     // A node that has not registered yet is no error, but `wait` takes it for one; and one whose
     // kubelet ended never will.
-    wait_until(
-        "all nodes are registered",
-        REGISTRATION_MAX,
-        Duration::from_millis(250),
-        || Ok(dead().is_some() || local.kubectl(["get"]).args(&names).succeeds()),
-    )?;
+    wait_until("all nodes are registered", REGISTRATION_MAX, Duration::from_millis(250), || {
+        Ok(dead().is_some() || local.kubectl(["get"]).args(&names).succeeds())
+    })?;
     if let Some(name) = dead() {
         bail!("{name} ended; see {}", local.processes.log(&name).display());
     }
-    local
-        .kubectl(["wait", "--for=condition=Ready", "--timeout=120s"])
-        .args(&names)
-        .run()?;
-    let rollout = [
-        "-n",
-        "kube-system",
-        "rollout",
-        "status",
-        "deployment/coredns",
-    ];
+    local.kubectl(["wait", "--for=condition=Ready", "--timeout=120s"]).args(&names).run()?;
+    let rollout = ["-n", "kube-system", "rollout", "status", "deployment/coredns"];
     local.kubectl(rollout).arg("--timeout=120s").run()?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{Job, UpStep, always};
 use crate::env::Env;
 
 /// Programs that come from Debian packages, and the package of each.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("mmdebstrap", "mmdebstrap"),
     ("sysctl", "procps"),
     ("cc", "gcc"),
+    ("protoc", "protobuf-compiler"),
 ];
 
 /// Programs that people install themselves, in a version of their choice.
@@ -62,11 +63,7 @@ pub(super) fn steps() -> Vec<UpStep> {
 pub(super) fn steps_elsewhere() -> Vec<UpStep> {
     let check_tools = |_: &Job| {
         let lacking: Vec<&str> = missing();
-        ensure!(
-            lacking.is_empty(),
-            "Debian packages that are missing: {}",
-            lacking.join(", ")
-        );
+        ensure!(lacking.is_empty(), "Debian packages that are missing: {}", lacking.join(", "));
         Ok(())
     };
     let mut steps = steps();
@@ -89,22 +86,14 @@ fn check_toolchain() -> Result<()> {
 }
 
 fn check(_: &Job) -> Result<()> {
-    ensure!(
-        cfg!(target_os = "linux"),
-        "a local cluster needs Linux; use --context elsewhere"
-    );
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "a local cluster needs root; try sudo -E"
-    );
+    ensure!(cfg!(target_os = "linux"), "a local cluster needs Linux; use --context elsewhere");
+    ensure!(rustix::process::geteuid().is_root(), "a local cluster needs root; try sudo -E");
     check_toolchain()?;
     let grouped = Path::new("/sys/fs/cgroup/cgroup.procs").exists()
         || Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists();
     ensure!(grouped, "control groups are not mounted at /sys/fs/cgroup");
     let memory = std::fs::read_to_string("/proc/meminfo").context("no /proc/meminfo")?;
-    let available = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let available = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
     if available.is_some_and(|kb: u64| kb < MEMORY_MIN_KB) {
         bail!("less than {} GB of memory is free", MEMORY_MIN_KB >> 20);
@@ -114,9 +103,7 @@ fn check(_: &Job) -> Result<()> {
 
 /// The packages whose programs are not here.
 fn missing() -> Vec<&'static str> {
-    let lacking = PROGRAMS
-        .iter()
-        .filter(|(program, _)| find(program).is_none());
+    let lacking = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
     let mut packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
     let plugins = ["/usr/lib/cni/ptp", "/opt/cni/bin/ptp"];
     if !plugins.iter().any(|plugin| Path::new(plugin).exists()) {
@@ -130,22 +117,13 @@ fn missing() -> Vec<&'static str> {
 fn install(env: &Env) -> Result<()> {
     let apt = || env.cmd("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
     apt().arg("update").run()?;
-    apt()
-        .args(["install", "-y", "--no-install-recommends"])
-        .args(missing())
-        .run()?;
+    apt().args(["install", "-y", "--no-install-recommends"]).args(missing()).run()?;
     let left = missing();
-    ensure!(
-        left.is_empty(),
-        "installed, but without the programs expected: {}",
-        left.join(", ")
-    );
+    ensure!(left.is_empty(), "installed, but without the programs expected: {}", left.join(", "));
     Ok(())
 }
 
 fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }

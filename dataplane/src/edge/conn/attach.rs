@@ -217,7 +217,9 @@ impl<W: Sink> Conn<'_, W> {
                 self.go_nowhere();
                 Ok(())
             }
-            code => Err(End::Error { code, text: closed.text, retry_after_ms: closed.retry_after_ms }),
+            code => {
+                Err(End::Error { code, text: closed.text, retry_after_ms: closed.retry_after_ms })
+            }
         }
     }
 

@@ -56,7 +56,9 @@ impl<W: Sink> Conn<'_, W> {
 
     async fn take_frame(&mut self, frame: Frame) -> Result<(), End> {
         match frame.known() {
-            Some(FrameType::Send | FrameType::Ack | FrameType::Window) => self.pass_to_owner(frame).await,
+            Some(FrameType::Send | FrameType::Ack | FrameType::Window) => {
+                self.pass_to_owner(frame).await
+            }
             Some(FrameType::Call) => self.call(frame).await,
             Some(FrameType::Ping) => self.pong(&frame).await,
             Some(FrameType::Pong) => Ok(()),

@@ -195,7 +195,8 @@ impl Link {
             routes.learn(shard, Epoch(moved.epoch), session);
         }
         let mut members = self.members.lock();
-        let leaves = |id: u64, member: &Member| if conn == 0 { member.shard == shard } else { id == conn };
+        let leaves =
+            |id: u64, member: &Member| if conn == 0 { member.shard == shard } else { id == conn };
         let leaving: Vec<_> =
             members.iter().filter(|(id, member)| leaves(**id, member)).map(|(id, _)| *id).collect();
         for id in leaving {

@@ -58,8 +58,11 @@ impl Acquirer {
         hot: Hot,
     ) -> Result<Recovered, AcquireError> {
         let waits = |(_, n): &(ShardId, PeerNumbers)| n.out_confirmed.next() < n.out_next;
-        let items =
-            if hot.peers.iter().any(waits) { self.store.outbox(at.shard).await? } else { Vec::new() };
+        let items = if hot.peers.iter().any(waits) {
+            self.store.outbox(at.shard).await?
+        } else {
+            Vec::new()
+        };
         Ok(Recovered {
             checkpoint: hot.last_seq,
             clock: hot.clock,
@@ -70,8 +73,7 @@ impl Acquirer {
     }
 
     async fn peers(&self, shard: ShardId) -> Result<BTreeMap<ShardId, Peer>, StoreError> {
-        let (numbers, items) =
-            tokio::try_join!(self.store.peers(shard), self.store.outbox(shard))?;
+        let (numbers, items) = tokio::try_join!(self.store.peers(shard), self.store.outbox(shard))?;
         Ok(with_items(numbers, items))
     }
 

@@ -10,7 +10,9 @@ const HANDLE_BYTES_MIN: usize = 3;
 /// Why a handle or password is refused, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HandleError {
-    #[error("a handle is 3 to 64 of a-z, 0-9, dot, hyphen and underscore, and begins with a letter or digit")]
+    #[error(
+        "a handle is 3 to 64 of a-z, 0-9, dot, hyphen and underscore, and begins with a letter or digit"
+    )]
     Handle,
     #[error("no such tenant")]
     Tenant,
@@ -48,7 +50,9 @@ mod tests {
     fn handles_are_folded_and_bounded() {
         assert_eq!(handle_key("", "Alice.B-2_x").unwrap().handle, "alice.b-2_x");
         let long = "a".repeat(65);
-        for bad in ["al", ".alice", "-alice", "al ice", "ålice", "alice@x", "", long.as_str(), "a\0bc"] {
+        for bad in
+            ["al", ".alice", "-alice", "al ice", "ålice", "alice@x", "", long.as_str(), "a\0bc"]
+        {
             assert_eq!(handle_key("", bad), Err(HandleError::Handle), "{bad:?}");
         }
         assert_eq!(handle_key("other", "alice"), Err(HandleError::Tenant));

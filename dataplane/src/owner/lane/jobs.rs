@@ -15,8 +15,8 @@ use iris_proto::stored_blocks;
 use iris_runtime::backoff::Backoff;
 use iris_store::{Checkpoint, LogRow, ShardRef, StoreError};
 
-use super::Lane;
 use super::super::metrics::OwnerMetrics;
+use super::Lane;
 
 /// How often a flush is tried before the shard captures it anew.
 const FLUSH_TRIES: u32 = 8;
@@ -92,7 +92,8 @@ impl Lane {
             loop {
                 let chunk = seq.0 / limits::LOG_CHUNK_BLOCKS;
                 let begins_chunk = seq.0.is_multiple_of(limits::LOG_CHUNK_BLOCKS);
-                let opened = if begins_chunk { store.open_chunk(lane, chunk).await } else { Ok(()) };
+                let opened =
+                    if begins_chunk { store.open_chunk(lane, chunk).await } else { Ok(()) };
                 let written = match opened {
                     Ok(()) => store.append(lane, &row).await,
                     Err(error) => Err(error),

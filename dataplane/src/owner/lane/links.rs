@@ -8,8 +8,8 @@ use iris_core::shard::{Conn, Input, LinkNo};
 use iris_proto::peer::{Moved, OwnerItem, owner_item};
 
 use super::super::inputs::Whereabouts;
-use crate::queue::{Pushed, Queue};
 use super::Lane;
+use crate::queue::{Pushed, Queue};
 
 /// A stream of an edge.
 #[derive(Debug)]

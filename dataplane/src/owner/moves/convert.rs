@@ -36,11 +36,8 @@ pub(super) fn hot_to_wire(shard: &Shard) -> HotState {
 }
 
 pub(super) fn hot_from_wire(count: ShardCount, hot: HotState) -> Result<Hot, FormatError> {
-    let mut read = Hot {
-        last_seq: ShardSeq(hot.next_seq).prev(),
-        clock: Hlc(hot.clock),
-        ..Hot::default()
-    };
+    let mut read =
+        Hot { last_seq: ShardSeq(hot.next_seq).prev(), clock: Hlc(hot.clock), ..Hot::default() };
     for account in hot.accounts {
         let id = AccountId::from_bytes(&account.account)?;
         let state = account.state.ok_or(FormatError::Missing("state"))?;

@@ -10,8 +10,8 @@ use iris_runtime::rpc;
 use iris_runtime::tls::Role;
 
 use super::super::inputs::{LaneInput, PeerNews};
-use crate::queue::Queue;
 use super::Router;
+use crate::queue::Queue;
 use crate::route::Destination;
 
 /// Runs until the stream breaks; answers why.
@@ -30,8 +30,7 @@ pub(super) async fn run(
         lane: u32::from(destination.lane.0),
     };
     let outgoing = batches(open, Arc::clone(queue));
-    let mut client =
-        OutboxClient::new(channel).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX);
+    let mut client = OutboxClient::new(channel).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX);
     let mut confirms = match client.push(outgoing).await {
         Ok(response) => response.into_inner(),
         Err(status) => return status.to_string(),

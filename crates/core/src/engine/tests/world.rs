@@ -111,8 +111,10 @@ impl World {
 
     fn register(&mut self, n: usize) {
         let shard = ShardId::new(u16::try_from(n % 4).unwrap());
-        let account = AccountId::in_shard(shard, self.count, TenantNo(0), u128::try_from(n).unwrap() * 7 + 1);
-        let (token, key) = (Token(u64::try_from(n).unwrap()), PublicKey([u8::try_from(n).unwrap(); 32]));
+        let account =
+            AccountId::in_shard(shard, self.count, TenantNo(0), u128::try_from(n).unwrap() * 7 + 1);
+        let (token, key) =
+            (Token(u64::try_from(n).unwrap()), PublicKey([u8::try_from(n).unwrap(); 32]));
         let input = Input::Open { token, account, key, name: "phone".to_owned() };
         self.feed(shard, input);
         self.people.push(Person {
@@ -152,8 +154,7 @@ impl World {
     }
 
     fn claim(&mut self, id: ShardId) {
-        let key =
-            ShardKey { id, count: self.count, home_gen: HomeGen(0), epoch: self.epoch };
+        let key = ShardKey { id, count: self.count, home_gen: HomeGen(0), epoch: self.epoch };
         let (checkpoint, clock) = self.disk.checkpoints.get(&id).copied().unwrap_or_default();
         let of_shard = |entry: &&Entry| entry.shard == id && entry.seq > checkpoint;
         let mut tail: Vec<Entry> = self.disk.sealed.iter().filter(of_shard).cloned().collect();
@@ -171,8 +172,7 @@ impl World {
                 peers.insert(*peer, Peer::recovered(numbers, *pos, items));
             }
         }
-        let recovered =
-            Recovered { checkpoint, clock, peers, accounts: accounts.collect(), tail };
+        let recovered = Recovered { checkpoint, clock, peers, accounts: accounts.collect(), tail };
         let retention = Retention { history: self.history };
         let shard = Shard::recover(key, retention, self.now.mono, recovered).unwrap();
         let mut out = Vec::new();
@@ -294,8 +294,12 @@ impl World {
                 }
             }
             ToConn::SendNack { client_seq, .. } => {
-                let again: Vec<_> =
-                    person.unacked.iter().filter(|(seq, _)| *seq >= client_seq.0).copied().collect();
+                let again: Vec<_> = person
+                    .unacked
+                    .iter()
+                    .filter(|(seq, _)| *seq >= client_seq.0)
+                    .copied()
+                    .collect();
                 for (seq, to) in again {
                     self.transmit(n, seq, to);
                 }

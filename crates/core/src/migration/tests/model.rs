@@ -66,11 +66,7 @@ impl World {
             wish,
             journal: Journal::default(),
             gone: false,
-            shard: Shard {
-                epoch,
-                owner: owner.clone(),
-                serving: true,
-            },
+            shard: Shard { epoch, owner: owner.clone(), serving: true },
             forward: None,
             back: None,
             late: BTreeMap::new(),
@@ -117,11 +113,7 @@ impl World {
         if fault == Fault::Takeover {
             self.takeover();
         }
-        let seen = if fault == Fault::Silent {
-            Observed::NOTHING
-        } else {
-            self.observe()
-        };
+        let seen = if fault == Fault::Silent { Observed::NOTHING } else { self.observe() };
         let effects = decide(&self.wish, &self.journal, &seen, self.now_s);
         for (n, effect) in effects.into_iter().enumerate() {
             if fault == Fault::DiesBefore(n) {
@@ -149,10 +141,7 @@ impl World {
                 self.journal = after(&before, &transition);
                 assert_eq!(self.journal.seq, before.seq + 1);
                 assert!(before.committed.is_none() || before.committed == self.journal.committed);
-                assert!(
-                    !matches!(before.step, Step::Ended(_)),
-                    "written after the end"
-                );
+                assert!(!matches!(before.step, Step::Ended(_)), "written after the end");
             }
             Effect::Execute(way) => return self.send(Order_::Execute(way), fault),
             Effect::Abort => return self.send(Order_::Abort, fault),
@@ -165,10 +154,7 @@ impl World {
         match fault {
             Fault::Silent => false,
             Fault::Late(rounds) => {
-                self.late
-                    .entry(self.rounds + rounds)
-                    .or_default()
-                    .push(order);
+                self.late.entry(self.rounds + rounds).or_default().push(order);
                 false
             }
             Fault::None | Fault::DiesBefore(_) | Fault::DiesAfter(_) | Fault::Takeover => {
@@ -210,14 +196,9 @@ impl World {
     /// What the data plane does by itself meanwhile.
     fn advance(&mut self) {
         self.shard.serving = true;
-        let (source, target) = (
-            self.wish.order.source.clone(),
-            self.wish.order.target.clone(),
-        );
+        let (source, target) = (self.wish.order.source.clone(), self.wish.order.target.clone());
         let expected = self.wish.order.epoch;
-        self.forward = self
-            .forward
-            .map(|phase| self.advanced(phase, expected, &target));
+        self.forward = self.forward.map(|phase| self.advanced(phase, expected, &target));
         if let (Some(phase), Some(committed)) = (self.back, self.journal.committed) {
             self.back = Some(self.advanced(phase, committed, &source));
         }
@@ -244,11 +225,7 @@ impl World {
 
     fn claim(&mut self, owner: &str) -> Epoch {
         let epoch = self.shard.epoch.next();
-        self.shard = Shard {
-            epoch,
-            owner: owner.to_owned(),
-            serving: true,
-        };
+        self.shard = Shard { epoch, owner: owner.to_owned(), serving: true };
         self.owners.insert(epoch, owner.to_owned());
         epoch
     }
@@ -289,20 +266,12 @@ impl World {
     pub(super) fn check(&self) {
         let order = &self.wish.order;
         if let Some(committed) = self.journal.committed {
-            assert_eq!(
-                self.owners.get(&committed),
-                Some(&order.target),
-                "{:?}",
-                self.owners
-            );
+            assert_eq!(self.owners.get(&committed), Some(&order.target), "{:?}", self.owners);
         }
         match self.ending() {
             Some(Ending::Succeeded) => assert!(self.journal.committed.is_some()),
             Some(Ending::Aborted) => {
-                assert!(
-                    !matches!(self.forward, Some(Phase::Committed(_))),
-                    "it did happen"
-                );
+                assert!(!matches!(self.forward, Some(Phase::Committed(_))), "it did happen");
                 assert!(
                     !matches!(self.forward, Some(Phase::Preparing | Phase::HandingOff)),
                     "it may still happen"

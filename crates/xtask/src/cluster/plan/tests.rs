@@ -14,17 +14,11 @@ fn addresses_are_distinct_and_nothing_leaves_the_benchmark_range() {
     let plan = Plan::new(NODES_MAX).unwrap();
     let mut addresses: Vec<Ipv4Addr> = plan.places().map(Place::address).collect();
     addresses.push(MACHINE);
-    assert_eq!(
-        addresses.iter().collect::<BTreeSet<_>>().len(),
-        addresses.len()
-    );
+    assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len());
     for address in addresses {
         assert!(within(address, WHOLE_CIDR), "{address}");
         assert!(!within(address, SERVICES_CIDR), "{address}");
-        assert!(
-            plan.nodes().all(|node| !within(address, &node.pod_cidr())),
-            "{address}"
-        );
+        assert!(plan.nodes().all(|node| !within(address, &node.pod_cidr())), "{address}");
     }
 }
 
@@ -41,15 +35,8 @@ fn names_read_back_and_fit_a_device_name() {
 
 #[test]
 fn each_node_has_a_zone_of_its_own() {
-    let zones: BTreeSet<String> = Plan::new(3)
-        .unwrap()
-        .nodes()
-        .map(|node| node.zone())
-        .collect();
-    assert_eq!(
-        zones.into_iter().collect::<Vec<_>>(),
-        ["zone-a", "zone-b", "zone-c"]
-    );
+    let zones: BTreeSet<String> = Plan::new(3).unwrap().nodes().map(|node| node.zone()).collect();
+    assert_eq!(zones.into_iter().collect::<Vec<_>>(), ["zone-a", "zone-b", "zone-c"]);
 }
 
 #[test]
@@ -59,9 +46,6 @@ fn a_plan_without_nodes_or_with_too_many_is_refused() {
 
 #[test]
 fn a_node_speaks_for_its_pods_too() {
-    assert_eq!(
-        "n2".parse::<Place>().unwrap().sources(),
-        ["198.18.255.12/32", "198.18.2.0/24"]
-    );
+    assert_eq!("n2".parse::<Place>().unwrap().sources(), ["198.18.255.12/32", "198.18.2.0/24"]);
     assert_eq!(Place::Client.sources(), ["198.18.255.4/32"]);
 }

@@ -39,12 +39,8 @@ fn only_the_process_that_was_written_down_is_signalled() {
         mounts: None,
         files: Default::default(),
     };
-    let mut record = Record {
-        spec,
-        pid,
-        start: start_time(pid).unwrap(),
-        boot: boot_id().unwrap(),
-    };
+    let mut record =
+        Record { spec, pid, start: start_time(pid).unwrap(), boot: boot_id().unwrap() };
     record.start += 1;
     assert!(!record.is_alive());
     assert!(!record.signal(Signal::KILL).unwrap());

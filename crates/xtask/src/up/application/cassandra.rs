@@ -54,12 +54,7 @@ pub(super) fn steps() -> Vec<UpStep> {
         UpStep {
             name: "cassandra",
             what: "starting Cassandra",
-            after: &[
-                "cassandra-secrets",
-                "cassandra-image",
-                "kubelets",
-                "storage",
-            ],
+            after: &["cassandra-secrets", "cassandra-image", "kubelets", "storage"],
             remedy: "cargo xtask kubectl -n iris logs cassandra-0",
             is_done: always,
             run: start,
@@ -107,23 +102,16 @@ fn ready(job: &Job) -> Result<()> {
     }
     // The first role is made a moment after the port opens.
     let mut born = None;
-    wait_until(
-        "Cassandra has roles",
-        Duration::from_secs(60),
-        Duration::from_millis(250),
-        || {
-            let admin = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
-            let login = Session::open(reach.address(), ADMIN.0, &admin);
-            born = Some(login.or_else(|_| Session::open(reach.address(), BORN, BORN))?);
-            Ok(true)
-        },
-    )?;
+    wait_until("Cassandra has roles", Duration::from_secs(60), Duration::from_millis(250), || {
+        let admin = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
+        let login = Session::open(reach.address(), ADMIN.0, &admin);
+        born = Some(login.or_else(|_| Session::open(reach.address(), BORN, BORN))?);
+        Ok(true)
+    })?;
     let admin_password = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
     make_roles(&mut born.context("no session")?, &password, &admin_password)?;
     let mut admin = Session::open(reach.address(), ADMIN.0, &admin_password)?;
-    admin.query(&format!(
-        "ALTER ROLE {BORN} WITH SUPERUSER = false AND LOGIN = false"
-    ))?;
+    admin.query(&format!("ALTER ROLE {BORN} WITH SUPERUSER = false AND LOGIN = false"))?;
     Session::open(reach.address(), ROLE.0, &password).map(drop)
 }
 
@@ -140,7 +128,5 @@ fn make_roles(session: &mut Session, password: &str, admin_password: &str) -> Re
         format!("GRANT SELECT ON KEYSPACE system TO {role}"),
         format!("GRANT SELECT ON KEYSPACE system_views TO {role}"),
     ];
-    statements
-        .iter()
-        .try_for_each(|statement| session.query(statement).map(drop))
+    statements.iter().try_for_each(|statement| session.query(statement).map(drop))
 }

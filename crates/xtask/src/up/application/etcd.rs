@@ -61,33 +61,18 @@ fn certificates(job: &Job) -> Result<()> {
     let dir = job.env.state.join("etcd-pki");
     remove_dir(&dir)?;
     let authority = Authority::open(&job.env, dir.clone(), "iris-etcd")?;
-    let mut alternatives = vec![
-        "IP:127.0.0.1".to_owned(),
-        format!("IP:{ETCD_SERVICE}"),
-        format!("DNS:*.{PEERS}"),
-    ];
-    for name in [
-        "localhost",
-        "etcd",
-        "etcd.iris",
-        "etcd.iris.svc",
-        "etcd.iris.svc.cluster.local",
-    ] {
+    let mut alternatives =
+        vec!["IP:127.0.0.1".to_owned(), format!("IP:{ETCD_SERVICE}"), format!("DNS:*.{PEERS}")];
+    for name in ["localhost", "etcd", "etcd.iris", "etcd.iris.svc", "etcd.iris.svc.cluster.local"] {
         alternatives.push(format!("DNS:{name}"));
     }
-    let subject = |name, alternatives| Subject {
-        name,
-        common_name: name,
-        organization: None,
-        alternatives,
-    };
+    let subject =
+        |name, alternatives| Subject { name, common_name: name, organization: None, alternatives };
     let server = authority.issue(&job.env, &subject("etcd-server", &alternatives))?;
     let client = authority.issue(&job.env, &subject("iris", &[]))?;
     for (secret, pair) in [(SERVER_SECRET, server), (CLIENT_SECRET, client)] {
         if exists(job, "secret", secret)? {
-            job.kubectl()?
-                .args(["-n", super::NAMESPACE, "delete", "secret", secret])
-                .run()?;
+            job.kubectl()?.args(["-n", super::NAMESPACE, "delete", "secret", secret]).run()?;
         }
         make_secret(job, secret, &contents(&authority, &pair)?)?;
     }
@@ -100,10 +85,7 @@ fn contents(authority: &Authority, pair: &Pair) -> Result<BTreeMap<&'static str,
         ("tls.crt", pair.cert.clone()),
         ("tls.key", pair.key.clone()),
     ];
-    files
-        .into_iter()
-        .map(|(name, path)| Ok((name, fs::read_to_string(path)?)))
-        .collect()
+    files.into_iter().map(|(name, path)| Ok((name, fs::read_to_string(path)?))).collect()
 }
 
 fn start(job: &Job) -> Result<()> {
