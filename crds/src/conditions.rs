@@ -112,6 +112,16 @@ impl Conditions {
         self.set("Stalled", stalled.0, stalled.1, stalled.2);
     }
 
+    /// Sets those to unknown that are not there yet: whoever waits for one must not take its absence
+    /// for an answer.
+    pub fn expect(&mut self, kinds: &[&str]) {
+        for kind in kinds {
+            if find(&self.list, kind).is_none() {
+                self.set(kind, State::Unknown, "NotJudgedYet", "");
+            }
+        }
+    }
+
     /// Removes a condition that no longer applies.
     pub fn remove(&mut self, kind: &str) {
         self.list.retain(|condition| condition.kind != kind);

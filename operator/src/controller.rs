@@ -53,12 +53,14 @@ pub trait Reconciler: Send + Sync + 'static {
 }
 
 /// When to look again, if nothing changes before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Next {
     /// After so long.
     After(Duration),
     /// Not.
     OnChange,
+    /// As after an error that the status tells already.
+    Held(Error),
 }
 
 /// What the loops do.
@@ -141,20 +143,29 @@ impl<R: Reconciler> Shell<R> {
             Ok(Err(_)) => Err(Error::Internal("a look at this object panicked; see the log".into())),
             Err(_) => Err(Error::waiting("TookTooLong", format!("no end within {LOOK_MAX:?}"))),
         };
-        let result_label = result.as_ref().map_or_else(Error::category, |_| "ok");
+        let result_label = match &result {
+            Ok(Next::After(_) | Next::OnChange) => "ok",
+            Ok(Next::Held(error)) | Err(error) => error.category(),
+        };
         self.metrics.looks.with_label_values(&[&*kind, result_label]).inc();
         let seconds = Duration::from_millis(millis(begun.elapsed())).as_secs_f64();
         self.metrics.seconds.with_label_values(&[&*kind]).observe(seconds);
         let id = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         match result {
-            Ok(next) => {
+            Ok(Next::After(wait)) => {
                 self.waits.lock().remove(&id);
-                Ok(match next {
-                    Next::After(wait) => Action::requeue(wait.mul_f64(0.9 + 0.2 * fastrand::f64())),
-                    Next::OnChange => Action::await_change(),
-                })
+                Ok(Action::requeue(wait.mul_f64(0.9 + 0.2 * fastrand::f64())))
+            }
+            Ok(Next::OnChange) => {
+                self.waits.lock().remove(&id);
+                Ok(Action::await_change())
+            }
+            Ok(Next::Held(error)) => {
+                self.tell(&object, &error).await;
+                Err(Retry(self.wait(id).min(error.wait_max())))
             }
             Err(error) => {
+                self.tell(&object, &error).await;
                 self.report(&object, &error).await;
                 Err(Retry(self.wait(id).min(error.wait_max())))
             }
@@ -166,15 +177,25 @@ impl<R: Reconciler> Shell<R> {
         waits.entry(id).or_insert_with(|| Backoff::new(FIRST_WAIT, LAST_WAIT)).next_wait()
     }
 
+    async fn tell(&self, object: &Arc<R::Kind>, error: &Error) {
+        let kind = <R::Kind as kube::Resource>::kind(&());
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let category = error.category();
+        if matches!(error, Error::Waiting { .. } | Error::NotLeading) {
+            tracing::info!(%kind, namespace, name, category, %error, "not as wanted yet");
+            return;
+        }
+        tracing::warn!(%kind, namespace, name, category, %error, "not as wanted");
+        if error.remedy() == Remedy::Person {
+            self.context.events.warning(&**object, category, error.to_string()).await;
+        }
+    }
+
     async fn report(&self, object: &Arc<R::Kind>, error: &Error) {
         let kind = <R::Kind as kube::Resource>::kind(&());
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        tracing::warn!(%kind, namespace, name, category = error.category(), %error, "not as wanted yet");
         if matches!(error, Error::NotLeading) {
             return;
-        }
-        if error.remedy() == Remedy::Person {
-            self.context.events.warning(&**object, error.category(), error.to_string()).await;
         }
         let status = status::of_failure(&**object, error, self.context.now());
         if let Err(error) = status::write(&self.context.client, &**object, &status, None).await {

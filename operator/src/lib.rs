@@ -4,15 +4,24 @@
 
 pub mod apply;
 pub mod client;
+pub mod cluster;
 pub mod context;
 pub mod control;
 pub mod controller;
 pub mod error;
 pub mod events;
+pub mod gate;
 pub mod hub;
+pub mod issuer;
 pub mod keyring;
 pub mod leader;
 pub mod names;
 pub mod pki;
+pub mod pods;
+pub mod region;
+pub mod rollout;
+pub mod secrets;
+pub mod settings;
 pub mod status;
+pub mod troubles;
 pub mod vault;

@@ -67,7 +67,7 @@ pub fn workload(region: &str, role: Role) -> String {
     format!("{region}-{}", role.as_str())
 }
 
-/// Everything of an edge pool.
+/// Everything of an edge pool: its Deployment, Service, ConfigMap, budget and autoscaler.
 pub fn edge(pool: &str) -> String {
     format!("{pool}-edge")
 }
