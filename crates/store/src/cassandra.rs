@@ -80,17 +80,11 @@ impl ControlStore for CassandraStore {
     }
 
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
-        self.tables
-            .shard_epoch
-            .from(&self.client, shard, from)
-            .await
+        self.tables.shard_epoch.from(&self.client, shard, from).await
     }
 
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError> {
-        self.tables
-            .shard_epoch
-            .claim(&self.client, shard, row)
-            .await
+        self.tables.shard_epoch.claim(&self.client, shard, row).await
     }
 
     async fn release(
@@ -99,17 +93,11 @@ impl ControlStore for CassandraStore {
         epoch: Epoch,
         released_block: BlockSeq,
     ) -> Result<Cas, StoreError> {
-        self.tables
-            .shard_epoch
-            .release(&self.client, shard, epoch, released_block)
-            .await
+        self.tables.shard_epoch.release(&self.client, shard, epoch, released_block).await
     }
 
     async fn seal(&self, lane: LaneId, end: BlockSeq) -> Result<BlockSeq, StoreError> {
-        self.tables
-            .session_seal
-            .decide(&self.client, lane, end)
-            .await
+        self.tables.session_seal.decide(&self.client, lane, end).await
     }
 
     async fn sealed(&self, lane: LaneId) -> Result<Option<BlockSeq>, StoreError> {
@@ -120,10 +108,7 @@ impl ControlStore for CassandraStore {
 #[async_trait]
 impl LogStore for CassandraStore {
     async fn open_session(&self, session: SessionId, lanes: u8) -> Result<(), StoreError> {
-        self.tables
-            .session_lane
-            .open(&self.client, session, lanes)
-            .await
+        self.tables.session_lane.open(&self.client, session, lanes).await
     }
 
     async fn lanes(&self, session: SessionId) -> Result<Option<u8>, StoreError> {
@@ -131,17 +116,11 @@ impl LogStore for CassandraStore {
     }
 
     async fn open_chunk(&self, lane: LaneId, chunk: u64) -> Result<(), StoreError> {
-        self.tables
-            .session_lane
-            .raise(&self.client, lane, chunk)
-            .await
+        self.tables.session_lane.raise(&self.client, lane, chunk).await
     }
 
     async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
-        self.tables
-            .session_log
-            .append(&self.client, lane, row)
-            .await
+        self.tables.session_log.append(&self.client, lane, row).await
     }
 
     async fn tail(&self, lane: LaneId, limit: usize) -> Result<Vec<LogRow>, StoreError> {
@@ -159,10 +138,7 @@ impl LogStore for CassandraStore {
     }
 
     async fn fence(&self, session: SessionId, by: SessionId) -> Result<(), StoreError> {
-        self.tables
-            .session_fence
-            .raise(&self.client, session, by)
-            .await
+        self.tables.session_fence.raise(&self.client, session, by).await
     }
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
@@ -183,10 +159,7 @@ impl DerivedStore for CassandraStore {
         upto: InboxSeq,
         bytes_max: usize,
     ) -> Result<Vec<InboxItem>, StoreError> {
-        self.tables
-            .inbox
-            .read(&self.client, account, (after, upto), bytes_max)
-            .await
+        self.tables.inbox.read(&self.client, account, (after, upto), bytes_max).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {

@@ -35,9 +35,7 @@ pub struct Case {
 
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Case")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -63,20 +61,9 @@ impl Report {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    let suites = [
-        control::CASES,
-        log::CASES,
-        derived::CASES,
-        inbox::CASES,
-        outbox::CASES,
-        directory::CASES,
-    ];
-    suites
-        .into_iter()
-        .chain([health::CASES])
-        .flatten()
-        .copied()
-        .collect()
+    let suites =
+        [control::CASES, log::CASES, derived::CASES, inbox::CASES, outbox::CASES, directory::CASES];
+    suites.into_iter().chain([health::CASES]).flatten().copied().collect()
 }
 
 /// Runs every case. The seed chooses sessions, shards and accounts: two runs on one store need two.

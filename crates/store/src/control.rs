@@ -44,10 +44,8 @@ pub trait ControlStore: Send + Sync + 'static {
         shards: &[ShardRef],
     ) -> Result<Vec<(ShardRef, Option<EpochRow>)>, StoreError> {
         let reads = shards.iter().copied().map(|shard| self.epoch_head(shard));
-        let heads: Vec<_> = futures::stream::iter(reads)
-            .buffered(HEADS_AT_ONCE)
-            .try_collect()
-            .await?;
+        let heads: Vec<_> =
+            futures::stream::iter(reads).buffered(HEADS_AT_ONCE).try_collect().await?;
         Ok(shards.iter().copied().zip(heads).collect())
     }
 

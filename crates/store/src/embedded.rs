@@ -44,9 +44,7 @@ impl EmbeddedStore {
         work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let disk = Arc::clone(&self.disk);
-        tokio::task::spawn_blocking(move || work(&disk))
-            .await
-            .map_err(disk::interrupted)?
+        tokio::task::spawn_blocking(move || work(&disk)).await.map_err(disk::interrupted)?
     }
 
     /// Writes, or reads what decides who may write: what is seen is on the disk.

@@ -189,8 +189,7 @@ impl<S, O: StoreObserver> Observed<S, O> {
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let answer = call.await;
-        self.observer
-            .ended(operation, Outcome::of(&answer), begun.elapsed());
+        self.observer.ended(operation, Outcome::of(&answer), begun.elapsed());
         answer
     }
 
@@ -213,26 +212,22 @@ impl<S, O: StoreObserver> Observed<S, O> {
 #[async_trait]
 impl<S: ControlStore, O: StoreObserver> ControlStore for Observed<S, O> {
     async fn epoch_head(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
-        self.watch(Operation::ReadHead, self.store.epoch_head(shard))
-            .await
+        self.watch(Operation::ReadHead, self.store.epoch_head(shard)).await
     }
 
     async fn heads(
         &self,
         shards: &[ShardRef],
     ) -> Result<Vec<(ShardRef, Option<EpochRow>)>, StoreError> {
-        self.watch(Operation::ReadHeads, self.store.heads(shards))
-            .await
+        self.watch(Operation::ReadHeads, self.store.heads(shards)).await
     }
 
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
-        self.watch(Operation::ReadEpochs, self.store.epochs_from(shard, from))
-            .await
+        self.watch(Operation::ReadEpochs, self.store.epochs_from(shard, from)).await
     }
 
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError> {
-        self.compare(Operation::Claim, self.store.claim(shard, row))
-            .await
+        self.compare(Operation::Claim, self.store.claim(shard, row)).await
     }
 
     async fn release(
@@ -241,54 +236,40 @@ impl<S: ControlStore, O: StoreObserver> ControlStore for Observed<S, O> {
         epoch: Epoch,
         released_block: BlockSeq,
     ) -> Result<Cas, StoreError> {
-        self.compare(
-            Operation::Release,
-            self.store.release(shard, epoch, released_block),
-        )
-        .await
+        self.compare(Operation::Release, self.store.release(shard, epoch, released_block)).await
     }
 
     async fn seal(&self, lane: LaneId, end: BlockSeq) -> Result<BlockSeq, StoreError> {
-        self.watch(Operation::Seal, self.store.seal(lane, end))
-            .await
+        self.watch(Operation::Seal, self.store.seal(lane, end)).await
     }
 
     async fn sealed(&self, lane: LaneId) -> Result<Option<BlockSeq>, StoreError> {
-        self.watch(Operation::ReadSeal, self.store.sealed(lane))
-            .await
+        self.watch(Operation::ReadSeal, self.store.sealed(lane)).await
     }
 }
 
 #[async_trait]
 impl<S: LogStore, O: StoreObserver> LogStore for Observed<S, O> {
     async fn open_session(&self, session: SessionId, lanes: u8) -> Result<(), StoreError> {
-        self.watch(
-            Operation::OpenSession,
-            self.store.open_session(session, lanes),
-        )
-        .await
+        self.watch(Operation::OpenSession, self.store.open_session(session, lanes)).await
     }
 
     async fn lanes(&self, session: SessionId) -> Result<Option<u8>, StoreError> {
-        self.watch(Operation::ReadLanes, self.store.lanes(session))
-            .await
+        self.watch(Operation::ReadLanes, self.store.lanes(session)).await
     }
 
     async fn open_chunk(&self, lane: LaneId, chunk: u64) -> Result<(), StoreError> {
-        self.watch(Operation::OpenChunk, self.store.open_chunk(lane, chunk))
-            .await
+        self.watch(Operation::OpenChunk, self.store.open_chunk(lane, chunk)).await
     }
 
     async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
-        self.watch(Operation::Append, self.store.append(lane, row))
-            .await?;
+        self.watch(Operation::Append, self.store.append(lane, row)).await?;
         self.observer.wrote(Table::SessionLog, 1, row.block.len());
         Ok(())
     }
 
     async fn tail(&self, lane: LaneId, limit: usize) -> Result<Vec<LogRow>, StoreError> {
-        self.watch(Operation::ReadTail, self.store.tail(lane, limit))
-            .await
+        self.watch(Operation::ReadTail, self.store.tail(lane, limit)).await
     }
 
     async fn read(
@@ -298,26 +279,22 @@ impl<S: LogStore, O: StoreObserver> LogStore for Observed<S, O> {
         end: BlockSeq,
         limit: usize,
     ) -> Result<Vec<LogRow>, StoreError> {
-        self.watch(Operation::ReadLog, self.store.read(lane, from, end, limit))
-            .await
+        self.watch(Operation::ReadLog, self.store.read(lane, from, end, limit)).await
     }
 
     async fn fence(&self, session: SessionId, by: SessionId) -> Result<(), StoreError> {
-        self.watch(Operation::WriteFence, self.store.fence(session, by))
-            .await
+        self.watch(Operation::WriteFence, self.store.fence(session, by)).await
     }
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
-        self.watch(Operation::ReadFence, self.store.fenced(session))
-            .await
+        self.watch(Operation::ReadFence, self.store.fenced(session)).await
     }
 }
 
 #[async_trait]
 impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
     async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError> {
-        self.watch(Operation::ReadAccount, self.store.account(account))
-            .await
+        self.watch(Operation::ReadAccount, self.store.account(account)).await
     }
 
     async fn inbox(
@@ -327,26 +304,19 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         upto: InboxSeq,
         bytes_max: usize,
     ) -> Result<Vec<InboxItem>, StoreError> {
-        self.watch(
-            Operation::ReadInbox,
-            self.store.inbox(account, after, upto, bytes_max),
-        )
-        .await
+        self.watch(Operation::ReadInbox, self.store.inbox(account, after, upto, bytes_max)).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
-        self.watch(Operation::ReadPeers, self.store.peers(shard))
-            .await
+        self.watch(Operation::ReadPeers, self.store.peers(shard)).await
     }
 
     async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
-        self.watch(Operation::ReadOutbox, self.store.outbox(shard))
-            .await
+        self.watch(Operation::ReadOutbox, self.store.outbox(shard)).await
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError> {
-        self.watch(Operation::ReadCheckpoint, self.store.checkpoint(shard))
-            .await
+        self.watch(Operation::ReadCheckpoint, self.store.checkpoint(shard)).await
     }
 
     async fn materialize(
@@ -361,16 +331,10 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
             run.items.iter().map(InboxItem::weight).sum()
         };
         let inbox = flush.inbox.iter().map(weight).sum();
-        let outbox = flush
-            .outbox
-            .iter()
-            .map(|row| row.item.parcel.weight())
-            .sum();
+        let outbox = flush.outbox.iter().map(|row| row.item.parcel.weight()).sum();
         self.observer.wrote(Table::Inbox, flush.inbox.len(), inbox);
-        self.observer
-            .wrote(Table::Outbox, flush.outbox.len(), outbox);
-        self.observer
-            .wrote(Table::AccountState, flush.accounts.len(), 0);
+        self.observer.wrote(Table::Outbox, flush.outbox.len(), outbox);
+        self.observer.wrote(Table::AccountState, flush.accounts.len(), 0);
         self.observer.wrote(Table::ShardPeer, flush.peers.len(), 0);
         self.observer.wrote(Table::ShardCheckpoint, 1, 0);
         Ok(())
@@ -390,14 +354,12 @@ impl<S: DirectoryStore, O: StoreObserver> DirectoryStore for Observed<S, O> {
             Ok(HandleClaim::Taken(_)) => Outcome::Refused,
             _ => Outcome::of(&answer),
         };
-        self.observer
-            .ended(Operation::ClaimHandle, outcome, begun.elapsed());
+        self.observer.ended(Operation::ClaimHandle, outcome, begun.elapsed());
         answer
     }
 
     async fn handle(&self, key: &HandleKey) -> Result<Option<HandleRecord>, StoreError> {
-        self.watch(Operation::ReadHandle, self.store.handle(key))
-            .await
+        self.watch(Operation::ReadHandle, self.store.handle(key)).await
     }
 }
 

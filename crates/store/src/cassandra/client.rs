@@ -38,11 +38,17 @@ use crate::{Cas, StoreError};
 /// A read that got no answer for so long is sent to a second node as well.
 const SPECULATE_AFTER: Duration = Duration::from_millis(50);
 
+/// A connection whose node answers nothing for so long, twice, is given up: a frozen node keeps its
+/// connections open and would swallow every third request.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
 /// What a statement is, and so how it is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A plain write whose repetition changes nothing: the same bytes, or a logical timestamp.
     Write,
+    /// The same, of a block of the log.
+    Append,
     /// A plain read.
     Read,
     /// The read of a fence.
@@ -58,7 +64,7 @@ pub(super) enum Kind {
 impl Kind {
     fn effect(self) -> Effect {
         match self {
-            Self::Write | Self::Cas => Effect::Possible,
+            Self::Write | Self::Append | Self::Cas => Effect::Possible,
             Self::Read | Self::FenceRead | Self::TailRead | Self::SerialRead => Effect::None,
         }
     }
@@ -91,12 +97,7 @@ impl Client {
     pub(super) async fn connect(config: &CassandraConfig) -> Result<Self, StoreError> {
         config.check()?;
         let levels = Levels::of(config.ack_policy);
-        let once = profile(
-            config,
-            levels,
-            Arc::new(FallthroughRetryPolicy::new()),
-            None,
-        );
+        let once = profile(config, levels, Arc::new(FallthroughRetryPolicy::new()), None);
         let speculation = SimpleSpeculativeExecutionPolicy {
             max_retry_count: 1,
             retry_interval: SPECULATE_AFTER,
@@ -112,6 +113,8 @@ impl Client {
             .host_filter(Arc::new(DcHostFilter::new(config.datacenter.clone())))
             .default_execution_profile_handle(once.clone())
             .connection_timeout(config.timeouts.connect)
+            .keepalive_interval(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE)
             .pool_size(PoolSize::PerHost(config.connections_per_node))
             .compression(None::<Compression>)
             .schema_agreement_timeout(config.timeouts.schema)
@@ -124,10 +127,7 @@ impl Client {
             builder =
                 builder.tls_context(Some(tls::client_config(directory, &config.contact_points)?));
         }
-        let session = builder
-            .build()
-            .await
-            .map_err(|error| errors::of_session(&error))?;
+        let session = builder.build().await.map_err(|error| errors::of_session(&error))?;
         let client = Self {
             session,
             keyspace: config.keyspace.clone(),
@@ -143,11 +143,8 @@ impl Client {
 
     fn check_datacenter(&self, datacenter: &str) -> Result<(), StoreError> {
         let cluster = self.session.get_cluster_state();
-        let known: std::collections::BTreeSet<_> = cluster
-            .get_nodes_info()
-            .iter()
-            .filter_map(|node| node.datacenter.clone())
-            .collect();
+        let known: std::collections::BTreeSet<_> =
+            cluster.get_nodes_info().iter().filter_map(|node| node.datacenter.clone()).collect();
         if known.contains(datacenter) {
             return Ok(());
         }
@@ -173,14 +170,11 @@ impl Client {
     /// Prepares a statement; `{keyspace}` in it stands for the keyspace.
     pub(super) async fn prepare(&self, kind: Kind, cql: &str) -> Result<Statement, StoreError> {
         let cql = cql.replace("{keyspace}", &self.keyspace);
-        let mut prepared = self
-            .session
-            .prepare(cql)
-            .await
-            .map_err(|error| errors::of_prepare(&error))?;
+        let mut prepared =
+            self.session.prepare(cql).await.map_err(|error| errors::of_prepare(&error))?;
         let levels = self.levels;
         prepared.set_consistency(match kind {
-            Kind::Write => levels.write,
+            Kind::Write | Kind::Append => levels.write,
             Kind::Read | Kind::FenceRead | Kind::TailRead => levels.read,
             Kind::SerialRead => levels.serial_read,
             Kind::Cas => levels.commit,
@@ -189,10 +183,10 @@ impl Client {
         prepared.set_request_timeout(Some(self.time_limit(kind)));
         prepared.set_execution_profile_handle(Some(match kind {
             Kind::Read | Kind::FenceRead | Kind::TailRead => self.reads.clone(),
-            Kind::Write | Kind::SerialRead | Kind::Cas => self.once.clone(),
+            Kind::Write | Kind::Append | Kind::SerialRead | Kind::Cas => self.once.clone(),
         }));
         prepared.set_is_idempotent(match kind {
-            Kind::Write | Kind::Read | Kind::FenceRead | Kind::TailRead => true,
+            Kind::Write | Kind::Append | Kind::Read | Kind::FenceRead | Kind::TailRead => true,
             Kind::SerialRead | Kind::Cas => false,
         });
         Ok(Statement { prepared, kind })
@@ -201,6 +195,7 @@ impl Client {
     fn time_limit(&self, kind: Kind) -> Duration {
         match kind {
             Kind::Write => self.timeouts.write,
+            Kind::Append => self.timeouts.append,
             Kind::Read | Kind::TailRead => self.timeouts.read,
             Kind::FenceRead => self.timeouts.fence_read,
             Kind::SerialRead | Kind::Cas => self.timeouts.serial,
@@ -311,10 +306,7 @@ impl Client {
         }
         let mut state = PagingState::start();
         loop {
-            let answer = self
-                .session
-                .execute_single_page(&prepared, &values, state)
-                .await;
+            let answer = self.session.execute_single_page(&prepared, &values, state).await;
             let (result, next) =
                 answer.map_err(|error| errors::of_execution(&error, statement.kind.effect()))?;
             let result = rows(result)?;
@@ -372,30 +364,15 @@ impl Swap {
 fn swap(result: QueryResult) -> Result<Swap, StoreError> {
     // It may have been applied, and its answer cannot be read.
     let unclear = |text: String| StoreError::Unknown(text);
-    let found = result
-        .into_rows_result()
-        .map_err(|error| unclear(error.to_string()))?;
-    let first = found
-        .first_row::<Row>()
-        .map_err(|error| unclear(error.to_string()))?;
-    let applied = first
-        .columns
-        .into_iter()
-        .next()
-        .flatten()
-        .and_then(|value| value.as_boolean());
+    let found = result.into_rows_result().map_err(|error| unclear(error.to_string()))?;
+    let first = found.first_row::<Row>().map_err(|error| unclear(error.to_string()))?;
+    let applied = first.columns.into_iter().next().flatten().and_then(|value| value.as_boolean());
     match applied {
-        Some(true) => Ok(Swap {
-            outcome: Cas::Applied,
-            found,
-        }),
-        Some(false) => Ok(Swap {
-            outcome: Cas::Refused,
-            found,
-        }),
-        None => Err(unclear(
-            "a compare-and-swap answered without saying whether it applied".into(),
-        )),
+        Some(true) => Ok(Swap { outcome: Cas::Applied, found }),
+        Some(false) => Ok(Swap { outcome: Cas::Refused, found }),
+        None => {
+            Err(unclear("a compare-and-swap answered without saying whether it applied".into()))
+        }
     }
 }
 
@@ -415,9 +392,7 @@ pub(super) fn first<'a, R: DeserializeRow<'a, 'a>>(
 
 /// Another shape than asked for: another schema.
 pub(super) fn unexpected(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Schema(format!(
-        "an answer has another shape than its statement: {error}"
-    ))
+    StoreError::Schema(format!("an answer has another shape than its statement: {error}"))
 }
 
 /// The right shape, and a value that cannot be.

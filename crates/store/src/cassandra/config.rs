@@ -50,7 +50,9 @@ pub struct CassandraConfig {
 pub struct Timeouts {
     /// To connect to a node.
     pub connect: Duration,
-    /// A plain write.
+    /// The write of a block: soon written again, through another node, as the answers of many wait.
+    pub append: Duration,
+    /// Any other plain write.
     pub write: Duration,
     /// A plain read.
     pub read: Duration,
@@ -66,7 +68,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            write: Duration::from_secs(2),
+            append: Duration::from_secs(1),
+            write: Duration::from_secs(3),
             read: Duration::from_secs(3),
             fence_read: Duration::from_secs(1),
             serial: Duration::from_secs(5),
@@ -109,9 +112,7 @@ impl CassandraConfig {
             )));
         }
         if self.contact_points.is_empty() {
-            return Err(StoreError::Schema(
-                "no contact point of Cassandra is given".to_owned(),
-            ));
+            return Err(StoreError::Schema("no contact point of Cassandra is given".to_owned()));
         }
         self.log_ttl_s().and(self.inbox_ttl_s()).map(drop)
     }
@@ -128,12 +129,11 @@ impl CassandraConfig {
 fn ttl(what: &str, seconds: u64) -> Result<i32, StoreError> {
     // 0 would mean for ever.
     let kept = (1..=TTL_SECONDS_MAX).contains(&seconds).then_some(seconds);
-    kept.and_then(|seconds| i32::try_from(seconds).ok())
-        .ok_or_else(|| {
-            StoreError::Schema(format!(
-                "{what} cannot be kept for {seconds} s: use 1 s to {TTL_SECONDS_MAX} s"
-            ))
-        })
+    kept.and_then(|seconds| i32::try_from(seconds).ok()).ok_or_else(|| {
+        StoreError::Schema(format!(
+            "{what} cannot be kept for {seconds} s: use 1 s to {TTL_SECONDS_MAX} s"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -147,25 +147,13 @@ mod tests {
         };
         assert_eq!(config("iris_1").check(), Ok(()));
         for bad in ["", "1iris", "Iris", "iris-1", "iris;drop", &"a".repeat(49)] {
-            assert!(
-                matches!(config(bad).check(), Err(StoreError::Schema(_))),
-                "{bad}"
-            );
+            assert!(matches!(config(bad).check(), Err(StoreError::Schema(_))), "{bad}");
         }
-        let forever = CassandraConfig {
-            inbox_days: 0,
-            ..config("iris")
-        };
+        let forever = CassandraConfig { inbox_days: 0, ..config("iris") };
         assert!(matches!(forever.check(), Err(StoreError::Schema(_))));
-        let eternal = CassandraConfig {
-            inbox_days: 365 * 21,
-            ..config("iris")
-        };
+        let eternal = CassandraConfig { inbox_days: 365 * 21, ..config("iris") };
         assert!(matches!(eternal.check(), Err(StoreError::Schema(_))));
-        let nobody = CassandraConfig {
-            contact_points: Vec::new(),
-            ..config("iris")
-        };
+        let nobody = CassandraConfig { contact_points: Vec::new(), ..config("iris") };
         assert!(matches!(nobody.check(), Err(StoreError::Schema(_))));
     }
 }

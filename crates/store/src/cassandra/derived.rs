@@ -68,10 +68,7 @@ impl DerivedStatement {
             columns.join(", ")
         );
         let statement = client.prepare(Kind::Write, &cql).await?;
-        Ok(Self {
-            statement,
-            place: Place::Last,
-        })
+        Ok(Self { statement, place: Place::Last })
     }
 
     /// `DELETE FROM table WHERE condition`.
@@ -82,10 +79,7 @@ impl DerivedStatement {
     ) -> Result<Self, StoreError> {
         let cql = format!("DELETE FROM {{keyspace}}.{table} USING TIMESTAMP ? WHERE {condition}");
         let statement = client.prepare(Kind::Write, &cql).await?;
-        Ok(Self {
-            statement,
-            place: Place::First,
-        })
+        Ok(Self { statement, place: Place::First })
     }
 
     /// Writes groups of rows, each group of one partition, in batches of bounded size. The order is
@@ -98,10 +92,7 @@ impl DerivedStatement {
     ) -> Result<(), StoreError> {
         let batches = partitions.into_iter().flat_map(batches);
         let writes = batches.map(|batch| self.write_one(client, slots, batch));
-        futures::stream::iter(writes)
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect()
-            .await
+        futures::stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
     async fn write_one<V: SerializeRow + Send + Sync>(
@@ -120,11 +111,7 @@ impl DerivedStatement {
     }
 
     fn bind<'a, V>(&self, row: &'a Stamped<V>) -> Bound<'a, V> {
-        Bound {
-            values: &row.values,
-            timestamp: row.timestamp,
-            place: self.place,
-        }
+        Bound { values: &row.values, timestamp: row.timestamp, place: self.place }
     }
 }
 
@@ -175,9 +162,7 @@ impl<V: SerializeRow> SerializeRow for Bound<'_, V> {
         if self.place == Place::Last {
             self.values.serialize(&others, writer)?;
         }
-        self.timestamp
-            .get()
-            .serialize(stamp.typ(), writer.make_cell_writer())?;
+        self.timestamp.get().serialize(stamp.typ(), writer.make_cell_writer())?;
         if self.place == Place::First {
             self.values.serialize(&others, writer)?;
         }
@@ -203,11 +188,8 @@ mod tests {
     fn batches_are_bounded_in_rows_and_bytes_and_keep_every_row_in_order() {
         let timestamp = LogicalTimestamp::new(HomeGen(0), Epoch(1), ShardSeq(1));
         let rows = |sizes: &[usize]| {
-            let row = |(values, bytes): (usize, &usize)| Stamped {
-                values,
-                timestamp,
-                bytes: *bytes,
-            };
+            let row =
+                |(values, bytes): (usize, &usize)| Stamped { values, timestamp, bytes: *bytes };
             sizes.iter().enumerate().map(row).collect::<Vec<_>>()
         };
         let cut = |sizes: &[usize]| {

@@ -102,6 +102,12 @@ pub(super) fn of_prepare(error: &PrepareError) -> StoreError {
 /// Of a session that could not be opened.
 pub(super) fn of_session(error: &NewSessionError) -> StoreError {
     match error {
+        // At the start a refused handshake is a matter of certificates, whatever alert tells it.
+        NewSessionError::MetadataError(MetadataError::ConnectionPoolError(error))
+            if error.to_string().contains("received fatal alert") =>
+        {
+            StoreError::Denied(error.to_string())
+        }
         NewSessionError::MetadataError(MetadataError::ConnectionPoolError(error)) => of_pool(error),
         NewSessionError::UseKeyspaceError(error) => of_use_keyspace(error),
         NewSessionError::IllegalConfig(_) | NewSessionError::EmptyKnownNodesList => {
@@ -123,9 +129,9 @@ fn of_use_keyspace(error: &UseKeyspaceError) -> StoreError {
 fn of_pool(error: &ConnectionPoolError) -> StoreError {
     let text = error.to_string();
     match error {
-        ConnectionPoolError::Broken {
-            last_connection_error,
-        } if denies(last_connection_error) => StoreError::Denied(text),
+        ConnectionPoolError::Broken { last_connection_error } if denies(last_connection_error) => {
+            StoreError::Denied(text)
+        }
         _ => StoreError::Unavailable(text),
     }
 }
@@ -161,9 +167,7 @@ fn tls_denies(error: &BrokenConnectionError) -> bool {
 }
 
 fn io_denies(error: &std::io::Error) -> bool {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(
         tls,
         Some(rustls::Error::AlertReceived(

@@ -15,12 +15,10 @@ pub(super) async fn write(
     flush: &Flush,
     checkpoint: Checkpoint,
 ) -> Result<(), StoreError> {
-    steps(store, shard, flush, checkpoint)
-        .await
-        .map_err(|error| match error {
-            StoreError::Unavailable(text) => StoreError::Unknown(text),
-            other => other,
-        })
+    steps(store, shard, flush, checkpoint).await.map_err(|error| match error {
+        StoreError::Unavailable(text) => StoreError::Unknown(text),
+        other => other,
+    })
 }
 
 async fn steps(
@@ -29,12 +27,7 @@ async fn steps(
     flush: &Flush,
     checkpoint: Checkpoint,
 ) -> Result<(), StoreError> {
-    let CassandraStore {
-        client,
-        tables,
-        slots,
-        ..
-    } = store;
+    let CassandraStore { client, tables, slots, .. } = store;
     // What accounts and peers will point to.
     tokio::try_join!(
         tables.inbox.write(client, slots, &flush.inbox),
@@ -47,9 +40,7 @@ async fn steps(
     )?;
     // Items are deleted only once the row that counts them as confirmed is durable.
     tokio::try_join!(
-        tables
-            .shard_checkpoint
-            .write(client, slots, shard, checkpoint, flush.timestamp),
+        tables.shard_checkpoint.write(client, slots, shard, checkpoint, flush.timestamp),
         tables.outbox.forget(client, slots, shard, &flush.peers),
     )?;
     Ok(())

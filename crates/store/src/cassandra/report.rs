@@ -37,22 +37,14 @@ pub(super) async fn of(
         development_only: Vec::new(),
         schema: super::schema::newest_applied(client).await?,
     };
-    judge_keyspace(
-        &keyspace,
-        client.keyspace(),
-        datacenter,
-        policy,
-        &mut report,
-    );
+    judge_keyspace(&keyspace, client.keyspace(), datacenter, policy, &mut report);
     let mut versions = BTreeSet::new();
     for node in nodes(client, datacenter).await? {
         judge_node(&node, &mut report);
         versions.insert(node.version);
     }
     if versions.is_empty() {
-        return Err(StoreError::Unavailable(format!(
-            "no node of {datacenter} could be asked"
-        )));
+        return Err(StoreError::Unavailable(format!("no node of {datacenter} could be asked")));
     }
     report.version = versions.into_iter().collect::<Vec<_>>().join(", ");
     Ok(report)
@@ -75,13 +67,7 @@ async fn nodes(client: &Client, datacenter: &str) -> Result<Vec<Node>, StoreErro
         if node.datacenter.as_deref() != Some(datacenter) || !node.is_connected() {
             continue;
         }
-        match ask(
-            client,
-            NodeIdentifier::Node(Arc::clone(node)),
-            node.address.to_string(),
-        )
-        .await
-        {
+        match ask(client, NodeIdentifier::Node(Arc::clone(node)), node.address.to_string()).await {
             Ok(node) => nodes.push(node),
             Err(error) => last_error = Some(error),
         }
@@ -109,34 +95,19 @@ async fn ask(client: &Client, node: NodeIdentifier, address: String) -> Result<N
     for name in SETTINGS {
         let cql = format!("SELECT value FROM system_views.settings WHERE name = '{name}'");
         let answer = ask(cql).await?;
-        let row = answer
-            .maybe_first_row::<(Option<String>,)>()
-            .map_err(unexpected)?;
+        let row = answer.maybe_first_row::<(Option<String>,)>().map_err(unexpected)?;
         if let Some((Some(value),)) = row {
             settings.insert(name.to_owned(), value);
         }
     }
-    Ok(Node {
-        address,
-        version,
-        settings,
-    })
+    Ok(Node { address, version, settings })
 }
 
 fn judge_node(node: &Node, report: &mut StoreReport) {
-    let Node {
-        address,
-        version,
-        settings,
-    } = node;
-    let major = version
-        .split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok());
+    let Node { address, version, settings } = node;
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 5) {
-        report.unfit.push(format!(
-            "node {address} is Cassandra {version}: upgrade it to 5.0"
-        ));
+        report.unfit.push(format!("node {address} is Cassandra {version}: upgrade it to 5.0"));
     }
     let setting = |name: &str| settings.get(name).map(String::as_str);
     match setting("commitlog_sync") {
@@ -155,10 +126,7 @@ fn judge_node(node: &Node, report: &mut StoreReport) {
             found.unwrap_or("v1")
         )),
     }
-    for name in [
-        "minimum_timestamp_fail_threshold",
-        "maximum_timestamp_fail_threshold",
-    ] {
+    for name in ["minimum_timestamp_fail_threshold", "maximum_timestamp_fail_threshold"] {
         if let Some(value) = setting(name).filter(|value| !matches!(*value, "" | "null")) {
             report.unfit.push(format!(
                 "node {address} has {name}: {value}, which refuses logical timestamps: remove it and \

@@ -57,9 +57,7 @@ async fn applied(client: &Client) -> Result<BTreeMap<u32, String>, StoreError> {
         .await?;
     // Versions have no gaps, and a serial read is of one row.
     for version in 1.. {
-        let result = client
-            .read(&read, (int("version", version.into())?,))
-            .await?;
+        let result = client.read(&read, (int("version", version.into())?,)).await?;
         match first::<(Option<String>,)>(&result)? {
             Some((Some(checksum),)) => applied.insert(version, checksum),
             Some((None,)) | None => break,
@@ -80,9 +78,7 @@ async fn has_table(client: &Client) -> Result<bool, StoreError> {
         found = true;
         Ok(ControlFlow::Continue(()))
     };
-    client
-        .pages(&read, 10, (client.keyspace(), "schema_migration"), take)
-        .await?;
+    client.pages(&read, 10, (client.keyspace(), "schema_migration"), take).await?;
     Ok(found)
 }
 

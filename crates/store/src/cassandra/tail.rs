@@ -24,10 +24,7 @@ pub(super) async fn newest(
             break;
         }
         let wanted = limit - rows.len();
-        let found = tables
-            .session_log
-            .newest(client, lane, chunk, wanted)
-            .await?;
+        let found = tables.session_log.newest(client, lane, chunk, wanted).await?;
         // A chunk may have been opened and not written to; below it, an empty one has expired.
         if found.is_empty() && chunk < newest {
             break;
@@ -62,12 +59,7 @@ pub(super) async fn range(
             break;
         }
         let wanted = limit - rows.len();
-        rows.extend(
-            tables
-                .session_log
-                .range(client, lane, chunk, (from, end), wanted)
-                .await?,
-        );
+        rows.extend(tables.session_log.range(client, lane, chunk, (from, end), wanted).await?);
     }
     Ok(rows)
 }

@@ -26,24 +26,16 @@ pub(super) fn client_config(
     contact_points: &[String],
 ) -> Result<Arc<ClientConfig>, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let files = Files {
-        directory: directory.to_owned(),
-    };
+    let files = Files { directory: directory.to_owned() };
     let unusable = |error: Error| {
-        StoreError::Denied(format!(
-            "the files for TLS in {} are unusable: {error}",
-            files.shown()
-        ))
+        StoreError::Denied(format!("the files for TLS in {} are unusable: {error}", files.shown()))
     };
     // Looked at once now, so that a mistake is told at the start and not by every connection.
     files.roots().map_err(unusable)?;
     files.identity(&provider).map_err(unusable)?;
     let verifier = NodeVerifier {
         files: files.clone(),
-        names: contact_points
-            .iter()
-            .filter_map(|point| host_name(point))
-            .collect(),
+        names: contact_points.iter().filter_map(|point| host_name(point)).collect(),
         provider: Arc::clone(&provider),
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -57,9 +49,7 @@ pub(super) fn client_config(
 
 /// The host of host:port, if it is a name; an address is good for the node that has it only.
 fn host_name(contact_point: &str) -> Option<ServerName<'static>> {
-    let host = contact_point
-        .rsplit_once(':')
-        .map_or(contact_point, |(host, _)| host);
+    let host = contact_point.rsplit_once(':').map_or(contact_point, |(host, _)| host);
     let name = ServerName::try_from(host.to_owned()).ok();
     name.filter(|name| matches!(name, ServerName::DnsName(_)))
 }
@@ -95,9 +85,7 @@ impl Files {
             Ok(true) => {}
             Ok(false) if !self.directory.join("tls.crt").exists() => return Ok(None),
             Ok(false) => {
-                return Err(Error::General(
-                    "tls.crt is there, but not tls.key".to_owned(),
-                ));
+                return Err(Error::General("tls.crt is there, but not tls.key".to_owned()));
             }
             Err(error) => return Err(general(&error)),
         }
@@ -153,10 +141,7 @@ impl ServerCertVerifier for NodeVerifier {
         if !misnamed {
             return by_address;
         }
-        self.names
-            .iter()
-            .find_map(|name| verify(name).ok())
-            .map_or(by_address, Ok)
+        self.names.iter().find_map(|name| verify(name).ok()).map_or(by_address, Ok)
     }
 
     fn verify_tls12_signature(
@@ -180,9 +165,7 @@ impl ServerCertVerifier for NodeVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -28,81 +28,32 @@ suite! {
 
 async fn a_shard_that_nobody_had_has_no_head(world: &World<'_>) -> Verdict {
     let shard = world.shard();
-    same!(
-        world.store.epoch_head(shard).await.map_err(failed)?,
-        None,
-        "the head"
-    );
-    let epochs = world
-        .store
-        .epochs_from(shard, Epoch(0))
-        .await
-        .map_err(failed)?;
+    same!(world.store.epoch_head(shard).await.map_err(failed)?, None, "the head");
+    let epochs = world.store.epochs_from(shard, Epoch(0)).await.map_err(failed)?;
     none!(epochs, "the ownerships");
-    let release = world
-        .store
-        .release(shard, Epoch(1), BlockSeq(1))
-        .await
-        .map_err(failed)?;
+    let release = world.store.release(shard, Epoch(1), BlockSeq(1)).await.map_err(failed)?;
     same!(release, Cas::Refused, "a release of what nobody has");
-    same!(
-        world.store.epoch_head(shard).await.map_err(failed)?,
-        None,
-        "the head after it"
-    );
+    same!(world.store.epoch_head(shard).await.map_err(failed)?, None, "the head after it");
     Ok(())
 }
 
 async fn claims_form_a_chain(world: &World<'_>) -> Verdict {
     let (store, shard) = (world.store, world.shard());
     for epoch in [0, 2, 3] {
-        let early = store
-            .claim(shard, world.ownership(epoch))
-            .await
-            .map_err(failed)?;
-        same!(
-            early,
-            Cas::Refused,
-            "epoch {epoch} of a shard that nobody had"
-        );
+        let early = store.claim(shard, world.ownership(epoch)).await.map_err(failed)?;
+        same!(early, Cas::Refused, "epoch {epoch} of a shard that nobody had");
     }
     let first = world.ownership(1);
-    same!(
-        store.claim(shard, first).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1"
-    );
-    same!(
-        store.claim(shard, first).await.map_err(failed)?,
-        Cas::Refused,
-        "epoch 1 again"
-    );
-    let other = store
-        .claim(shard, world.ownership(1))
-        .await
-        .map_err(failed)?;
+    same!(store.claim(shard, first).await.map_err(failed)?, Cas::Applied, "epoch 1");
+    same!(store.claim(shard, first).await.map_err(failed)?, Cas::Refused, "epoch 1 again");
+    let other = store.claim(shard, world.ownership(1)).await.map_err(failed)?;
     same!(other, Cas::Refused, "epoch 1 by another");
-    let jump = store
-        .claim(shard, world.ownership(3))
-        .await
-        .map_err(failed)?;
+    let jump = store.claim(shard, world.ownership(3)).await.map_err(failed)?;
     same!(jump, Cas::Refused, "epoch 3 after 1");
-    same!(
-        store.epoch_head(shard).await.map_err(failed)?,
-        Some(first),
-        "the head"
-    );
+    same!(store.epoch_head(shard).await.map_err(failed)?, Some(first), "the head");
     let second = world.ownership(2);
-    same!(
-        store.claim(shard, second).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 2"
-    );
-    same!(
-        store.epoch_head(shard).await.map_err(failed)?,
-        Some(second),
-        "the head after it"
-    );
+    same!(store.claim(shard, second).await.map_err(failed)?, Cas::Applied, "epoch 2");
+    same!(store.epoch_head(shard).await.map_err(failed)?, Some(second), "the head after it");
     let from = async |epoch| store.epochs_from(shard, Epoch(epoch)).await.map_err(failed);
     same!(from(0).await?, [first, second], "every ownership");
     same!(from(2).await?, [second], "those from 2 on");
@@ -112,24 +63,10 @@ async fn claims_form_a_chain(world: &World<'_>) -> Verdict {
 
 async fn a_claim_is_never_released_from_the_start(world: &World<'_>) -> Verdict {
     let (store, shard) = (world.store, world.shard());
-    let row = EpochRow {
-        released_block: Some(BlockSeq(9)),
-        ..world.ownership(1)
-    };
-    same!(
-        store.claim(shard, row).await.map_err(failed)?,
-        Cas::Applied,
-        "the claim"
-    );
+    let row = EpochRow { released_block: Some(BlockSeq(9)), ..world.ownership(1) };
+    same!(store.claim(shard, row).await.map_err(failed)?, Cas::Applied, "the claim");
     let head = store.epoch_head(shard).await.map_err(failed)?;
-    same!(
-        head,
-        Some(EpochRow {
-            released_block: None,
-            ..row
-        }),
-        "the head"
-    );
+    same!(head, Some(EpochRow { released_block: None, ..row }), "the head");
     Ok(())
 }
 
@@ -139,11 +76,7 @@ async fn of_concurrent_claims_one_is_applied(world: &World<'_>) -> Verdict {
         let rows: Vec<_> = (0..6).map(|_| world.ownership(epoch)).collect();
         let claims = join_all(rows.iter().map(|row| claim(world, shard, *row))).await;
         let claims = claims.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let applied: Vec<_> = rows
-            .iter()
-            .zip(&claims)
-            .filter(|(_, applied)| **applied)
-            .collect();
+        let applied: Vec<_> = rows.iter().zip(&claims).filter(|(_, applied)| **applied).collect();
         same!(applied.len(), 1, "applied claims of epoch {epoch}");
         let head = store.epoch_head(shard).await.map_err(failed)?;
         same!(head, applied.first().map(|(row, _)| **row), "the head");
@@ -156,11 +89,7 @@ async fn claim(world: &World<'_>, shard: ShardRef, row: EpochRow) -> Result<bool
     match world.store.claim(shard, row).await {
         Ok(outcome) => Ok(outcome == Cas::Applied),
         Err(StoreError::Unknown(_)) => {
-            let rows = world
-                .store
-                .epochs_from(shard, row.epoch)
-                .await
-                .map_err(failed)?;
+            let rows = world.store.epochs_from(shard, row.epoch).await.map_err(failed)?;
             Ok(rows.first() == Some(&row))
         }
         Err(error) => Err(failed(error)),
@@ -172,106 +101,49 @@ async fn an_ownership_is_released_once_and_only_while_it_is_the_newest(
 ) -> Verdict {
     let (store, shard) = (world.store, world.shard());
     let release = async |epoch, block| {
-        store
-            .release(shard, Epoch(epoch), BlockSeq(block))
-            .await
-            .map_err(failed)
+        store.release(shard, Epoch(epoch), BlockSeq(block)).await.map_err(failed)
     };
     let (first, second) = (world.ownership(1), world.ownership(2));
-    same!(
-        store.claim(shard, first).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1"
-    );
-    same!(
-        release(2, 5).await?,
-        Cas::Refused,
-        "a release of an epoch to come"
-    );
+    same!(store.claim(shard, first).await.map_err(failed)?, Cas::Applied, "epoch 1");
+    same!(release(2, 5).await?, Cas::Refused, "a release of an epoch to come");
     same!(release(0, 5).await?, Cas::Refused, "a release of no epoch");
-    same!(
-        release(1, 0).await?,
-        Cas::Applied,
-        "the release, at block 0"
-    );
+    same!(release(1, 0).await?, Cas::Applied, "the release, at block 0");
     same!(release(1, 0).await?, Cas::Refused, "the same release again");
     same!(release(1, 8).await?, Cas::Refused, "another release");
-    let released = EpochRow {
-        released_block: Some(BlockSeq(0)),
-        ..first
-    };
-    same!(
-        store.epoch_head(shard).await.map_err(failed)?,
-        Some(released),
-        "the head"
-    );
-    same!(
-        store.claim(shard, second).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 2"
-    );
-    same!(
-        release(1, 3).await?,
-        Cas::Refused,
-        "a release of an epoch that was"
-    );
+    let released = EpochRow { released_block: Some(BlockSeq(0)), ..first };
+    same!(store.epoch_head(shard).await.map_err(failed)?, Some(released), "the head");
+    same!(store.claim(shard, second).await.map_err(failed)?, Cas::Applied, "epoch 2");
+    same!(release(1, 3).await?, Cas::Refused, "a release of an epoch that was");
     let epochs = store.epochs_from(shard, Epoch(1)).await.map_err(failed)?;
     same!(epochs, [released, second], "the ownerships");
 
     let skipped = world.shard();
     for epoch in 1..=2 {
-        let claimed = store
-            .claim(skipped, world.ownership(epoch))
-            .await
-            .map_err(failed)?;
+        let claimed = store.claim(skipped, world.ownership(epoch)).await.map_err(failed)?;
         same!(claimed, Cas::Applied, "epoch {epoch} of the other shard");
     }
-    let late = store
-        .release(skipped, Epoch(1), BlockSeq(3))
-        .await
-        .map_err(failed)?;
-    same!(
-        late,
-        Cas::Refused,
-        "the release of an epoch that was never released and is over"
-    );
+    let late = store.release(skipped, Epoch(1), BlockSeq(3)).await.map_err(failed)?;
+    same!(late, Cas::Refused, "the release of an epoch that was never released and is over");
     Ok(())
 }
 
 async fn of_concurrent_releases_one_is_applied(world: &World<'_>) -> Verdict {
     let (store, shard) = (world.store, world.shard());
     let row = world.ownership(1);
-    same!(
-        store.claim(shard, row).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1"
-    );
+    same!(store.claim(shard, row).await.map_err(failed)?, Cas::Applied, "epoch 1");
     let blocks = [3, 4, 5, 6];
     let releases =
         join_all(blocks.map(|block| store.release(shard, Epoch(1), BlockSeq(block)))).await;
-    let head = store
-        .epoch_head(shard)
-        .await
-        .map_err(failed)?
-        .ok_or("no head")?;
+    let head = store.epoch_head(shard).await.map_err(failed)?.ok_or("no head")?;
     let applied: Vec<_> = blocks
         .iter()
         .zip(&releases)
         .filter(|(_, outcome)| matches!(outcome, Ok(Cas::Applied)))
         .map(|(block, _)| BlockSeq(*block))
         .collect();
-    check!(
-        applied.len() <= 1,
-        "{} releases were applied",
-        applied.len()
-    );
-    let unknown = releases
-        .iter()
-        .any(|outcome| matches!(outcome, Err(StoreError::Unknown(_))));
-    check!(
-        !applied.is_empty() || unknown,
-        "no release was applied: {releases:?}"
-    );
+    check!(applied.len() <= 1, "{} releases were applied", applied.len());
+    let unknown = releases.iter().any(|outcome| matches!(outcome, Err(StoreError::Unknown(_))));
+    check!(!applied.is_empty() || unknown, "no release was applied: {releases:?}");
     if let [block] = applied.as_slice() {
         same!(head.released_block, Some(*block), "where it was released");
     }
@@ -281,16 +153,10 @@ async fn of_concurrent_releases_one_is_applied(world: &World<'_>) -> Verdict {
 async fn release_and_claim_exclude_each_other_in_no_order(world: &World<'_>) -> Verdict {
     let (store, shard) = (world.store, world.shard());
     let first = world.ownership(1);
-    same!(
-        store.claim(shard, first).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1"
-    );
+    same!(store.claim(shard, first).await.map_err(failed)?, Cas::Applied, "epoch 1");
     let second = world.ownership(2);
-    let (released, claimed) = futures::join!(
-        store.release(shard, Epoch(1), BlockSeq(4)),
-        claim(world, shard, second)
-    );
+    let (released, claimed) =
+        futures::join!(store.release(shard, Epoch(1), BlockSeq(4)), claim(world, shard, second));
     check!(claimed?, "the claim was refused");
     let epochs = store.epochs_from(shard, Epoch(1)).await.map_err(failed)?;
     same!(epochs.len(), 2, "ownerships");
@@ -311,37 +177,14 @@ fn same_block(found: Option<BlockSeq>, expected: Option<BlockSeq>) -> Verdict {
 
 async fn home_generations_have_chains_of_their_own(world: &World<'_>) -> Verdict {
     let (store, here) = (world.store, world.shard());
-    let there = ShardRef {
-        home_gen: HomeGen(1),
-        ..here
-    };
+    let there = ShardRef { home_gen: HomeGen(1), ..here };
     let row = world.ownership(1);
-    same!(
-        store.claim(here, row).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1 here"
-    );
-    same!(
-        store.epoch_head(there).await.map_err(failed)?,
-        None,
-        "the head there"
-    );
+    same!(store.claim(here, row).await.map_err(failed)?, Cas::Applied, "epoch 1 here");
+    same!(store.epoch_head(there).await.map_err(failed)?, None, "the head there");
     let other = world.ownership(1);
-    same!(
-        store.claim(there, other).await.map_err(failed)?,
-        Cas::Applied,
-        "epoch 1 there"
-    );
-    same!(
-        store.epoch_head(here).await.map_err(failed)?,
-        Some(row),
-        "the head here"
-    );
-    same!(
-        store.epoch_head(there).await.map_err(failed)?,
-        Some(other),
-        "the head there"
-    );
+    same!(store.claim(there, other).await.map_err(failed)?, Cas::Applied, "epoch 1 there");
+    same!(store.epoch_head(here).await.map_err(failed)?, Some(row), "the head here");
+    same!(store.epoch_head(there).await.map_err(failed)?, Some(other), "the head there");
     Ok(())
 }
 
@@ -350,19 +193,12 @@ async fn many_ownerships_are_read_in_order(world: &World<'_>) -> Verdict {
     let mut rows = Vec::new();
     for epoch in 1..=300 {
         let row = world.ownership(epoch);
-        same!(
-            store.claim(shard, row).await.map_err(failed)?,
-            Cas::Applied,
-            "epoch {epoch}"
-        );
+        same!(store.claim(shard, row).await.map_err(failed)?, Cas::Applied, "epoch {epoch}");
         rows.push(row);
     }
     let found = store.epochs_from(shard, Epoch(2)).await.map_err(failed)?;
     same!(found.len(), 299, "ownerships from 2 on");
-    check!(
-        found[..] == rows[1..],
-        "the ownerships differ from what was claimed"
-    );
+    check!(found[..] == rows[1..], "the ownerships differ from what was claimed");
     Ok(())
 }
 
@@ -374,31 +210,19 @@ async fn heads_are_read_in_the_order_asked_for(world: &World<'_>) -> Verdict {
         let row = world.ownership(1);
         let claimed = index % 3 == 0;
         if claimed {
-            same!(
-                store.claim(*shard, row).await.map_err(failed)?,
-                Cas::Applied,
-                "epoch 1"
-            );
+            same!(store.claim(*shard, row).await.map_err(failed)?, Cas::Applied, "epoch 1");
         }
         expected.push((*shard, claimed.then_some(row)));
     }
     expected.reverse();
     let asked: Vec<_> = expected.iter().map(|(shard, _)| *shard).collect();
-    same!(
-        store.heads(&asked).await.map_err(failed)?,
-        expected,
-        "the heads"
-    );
+    same!(store.heads(&asked).await.map_err(failed)?, expected, "the heads");
     none!(store.heads(&[]).await.map_err(failed)?, "the heads of none");
     Ok(())
 }
 
 async fn a_lane_that_nobody_sealed_is_not_sealed(world: &World<'_>) -> Verdict {
-    same!(
-        world.store.sealed(world.lane()).await.map_err(failed)?,
-        None,
-        "the seal"
-    );
+    same!(world.store.sealed(world.lane()).await.map_err(failed)?, None, "the seal");
     Ok(())
 }
 
@@ -406,17 +230,9 @@ async fn a_seal_is_decided_once(world: &World<'_>) -> Verdict {
     let (store, lane) = (world.store, world.lane());
     for end in [BlockSeq(0), BlockSeq(5), BlockSeq(3)] {
         let decided = store.seal(lane, end).await.map_err(failed)?;
-        same!(
-            decided,
-            BlockSeq(0),
-            "what is decided, when {end} is proposed"
-        );
+        same!(decided, BlockSeq(0), "what is decided, when {end} is proposed");
     }
-    same!(
-        store.sealed(lane).await.map_err(failed)?,
-        Some(BlockSeq(0)),
-        "the seal"
-    );
+    same!(store.sealed(lane).await.map_err(failed)?, Some(BlockSeq(0)), "the seal");
     Ok(())
 }
 
@@ -426,11 +242,7 @@ async fn of_concurrent_seals_one_decides_for_all(world: &World<'_>) -> Verdict {
         let lane = world.lane();
         let ends = [11, 12, 13, 14, 15, 16];
         let answers = join_all(ends.map(|end| store.seal(lane, BlockSeq(end)))).await;
-        let decided = store
-            .sealed(lane)
-            .await
-            .map_err(failed)?
-            .ok_or("nothing was decided")?;
+        let decided = store.sealed(lane).await.map_err(failed)?.ok_or("nothing was decided")?;
         check!(ends.contains(&decided.0), "{decided} was never proposed");
         for answer in answers {
             match answer {
@@ -445,24 +257,9 @@ async fn of_concurrent_seals_one_decides_for_all(world: &World<'_>) -> Verdict {
 
 async fn lanes_are_sealed_one_by_one(world: &World<'_>) -> Verdict {
     let (store, lane) = (world.store, world.lane());
-    let other = iris_core::id::LaneId {
-        lane: LaneNo(lane.lane.0 + 1),
-        ..lane
-    };
-    same!(
-        store.seal(lane, BlockSeq(7)).await.map_err(failed)?,
-        BlockSeq(7),
-        "one lane"
-    );
-    same!(
-        store.sealed(other).await.map_err(failed)?,
-        None,
-        "the other lane"
-    );
-    same!(
-        store.seal(other, BlockSeq(9)).await.map_err(failed)?,
-        BlockSeq(9),
-        "the other lane"
-    );
+    let other = iris_core::id::LaneId { lane: LaneNo(lane.lane.0 + 1), ..lane };
+    same!(store.seal(lane, BlockSeq(7)).await.map_err(failed)?, BlockSeq(7), "one lane");
+    same!(store.sealed(other).await.map_err(failed)?, None, "the other lane");
+    same!(store.seal(other, BlockSeq(9)).await.map_err(failed)?, BlockSeq(9), "the other lane");
     Ok(())
 }

@@ -51,10 +51,7 @@ async fn everything(
     let (from, upto) = (InboxSeq(0), InboxSeq(100));
     let read = (
         store.account(account).await.map_err(failed)?,
-        store
-            .inbox(account, from, upto, usize::MAX)
-            .await
-            .map_err(failed)?,
+        store.inbox(account, from, upto, usize::MAX).await.map_err(failed)?,
         store.peers(id).await.map_err(failed)?,
         store.outbox(id).await.map_err(failed)?,
         store.checkpoint(id).await.map_err(failed)?,
@@ -64,11 +61,7 @@ async fn everything(
 
 async fn what_was_never_written_is_not_there(world: &World<'_>) -> Verdict {
     let (shard, account) = (world.shard(), world.account());
-    same!(
-        everything(world, shard, account).await?,
-        "(None, [], [], [], None)",
-        "everything"
-    );
+    same!(everything(world, shard, account).await?, "(None, [], [], [], None)", "everything");
     Ok(())
 }
 
@@ -77,63 +70,21 @@ async fn a_flush_is_read_as_it_was_written(world: &World<'_>) -> Verdict {
     let (account, flush) = full_flush(world, 3, 40);
     world.flush(shard, &flush).await?;
     let state = store.account(account).await.map_err(failed)?;
-    same!(
-        state,
-        flush.accounts.first().map(|row| row.state.clone()),
-        "the account"
-    );
-    let items = store
-        .inbox(account, InboxSeq(0), InboxSeq(9), usize::MAX)
-        .await
-        .map_err(failed)?;
-    same!(
-        Some(items),
-        flush.inbox.first().map(|run| run.items.clone()),
-        "the inbox"
-    );
+    same!(state, flush.accounts.first().map(|row| row.state.clone()), "the account");
+    let items = store.inbox(account, InboxSeq(0), InboxSeq(9), usize::MAX).await.map_err(failed)?;
+    same!(Some(items), flush.inbox.first().map(|run| run.items.clone()), "the inbox");
     let numbers = flush.peers.first().map(|row| {
-        let PeerNumbers {
-            out_next,
-            out_confirmed,
-            in_next,
-            pos,
-        } = PeerNumbers {
+        let PeerNumbers { out_next, out_confirmed, in_next, pos } = PeerNumbers {
             out_next: row.out_next,
             out_confirmed: row.out_confirmed,
             in_next: row.in_next,
             pos: row.pos,
         };
-        (
-            row.peer,
-            PeerNumbers {
-                out_next,
-                out_confirmed,
-                in_next,
-                pos,
-            },
-        )
+        (row.peer, PeerNumbers { out_next, out_confirmed, in_next, pos })
     });
-    same!(
-        store
-            .peers(shard.shard)
-            .await
-            .map_err(failed)?
-            .first()
-            .copied(),
-        numbers,
-        "the peer"
-    );
+    same!(store.peers(shard.shard).await.map_err(failed)?.first().copied(), numbers, "the peer");
     let item = flush.outbox.first().map(|row| (row.to, row.item.clone()));
-    same!(
-        store
-            .outbox(shard.shard)
-            .await
-            .map_err(failed)?
-            .first()
-            .cloned(),
-        item,
-        "the item"
-    );
+    same!(store.outbox(shard.shard).await.map_err(failed)?.first().cloned(), item, "the item");
     let found = store.checkpoint(shard.shard).await.map_err(failed)?;
     same!(found, Some(checkpoint(&flush)), "the checkpoint");
     Ok(())
@@ -160,11 +111,7 @@ async fn a_late_write_of_an_older_owner_changes_nothing(world: &World<'_>) -> Ve
     for (epoch, pos) in [(8, 900), (8, 40), (1, 1), (8, LogicalTimestamp::POS_MAX)] {
         let late = flush_of(account, epoch, pos);
         world.flush(shard, &late).await?;
-        same!(
-            everything(world, shard, account).await?,
-            newest,
-            "after epoch {epoch}, {pos}"
-        );
+        same!(everything(world, shard, account).await?, newest, "after epoch {epoch}, {pos}");
     }
     Ok(())
 }
@@ -177,26 +124,15 @@ async fn a_later_position_of_the_same_owner_wins(world: &World<'_>) -> Verdict {
     world.flush(shard, &later).await?;
     let found = everything(world, shard, account).await?;
     world.flush(shard, &flush).await?;
-    same!(
-        everything(world, shard, account).await?,
-        found,
-        "after the earlier one again"
-    );
+    same!(everything(world, shard, account).await?, found, "after the earlier one again");
     let state = world.store.account(account).await.map_err(failed)?;
-    same!(
-        state.map(|state| state.head),
-        Some(InboxSeq(41)),
-        "the head of the inbox"
-    );
+    same!(state.map(|state| state.head), Some(InboxSeq(41)), "the head of the inbox");
     Ok(())
 }
 
 async fn a_later_home_wins(world: &World<'_>) -> Verdict {
     let here = world.shard();
-    let there = ShardRef {
-        home_gen: HomeGen(1),
-        ..here
-    };
+    let there = ShardRef { home_gen: HomeGen(1), ..here };
     let account = world.account();
     let stamped = |home: u8, epoch: u32, pos: u64| {
         let stamp = LogicalTimestamp::new(HomeGen(home), Epoch(epoch), ShardSeq(pos));
@@ -207,21 +143,11 @@ async fn a_later_home_wins(world: &World<'_>) -> Verdict {
         }
     };
     world.flush(there, &stamped(1, 5, 20)).await?;
-    world
-        .flush(here, &stamped(0, LogicalTimestamp::EPOCH_MAX, 30))
-        .await?;
+    world.flush(here, &stamped(0, LogicalTimestamp::EPOCH_MAX, 30)).await?;
     let state = world.store.account(account).await.map_err(failed)?;
-    same!(
-        state.map(|state| state.head),
-        Some(InboxSeq(20)),
-        "the head of the inbox"
-    );
+    same!(state.map(|state| state.head), Some(InboxSeq(20)), "the head of the inbox");
     let found = world.store.checkpoint(here.shard).await.map_err(failed)?;
-    same!(
-        found.map(|found| found.pos),
-        Some(ShardSeq(20)),
-        "the checkpoint"
-    );
+    same!(found.map(|found| found.pos), Some(ShardSeq(20)), "the checkpoint");
     Ok(())
 }
 
@@ -236,20 +162,12 @@ async fn a_checkpoint_never_goes_back(world: &World<'_>) -> Verdict {
         world.flush(shard, &empty_flush(epoch, pos)).await?;
         let found = world.store.checkpoint(shard.shard).await.map_err(failed)?;
         let found = found.map(|found| (found.epoch.0, found.pos.0));
-        same!(
-            found,
-            Some(newest),
-            "the checkpoint after epoch {epoch}, {pos}"
-        );
+        same!(found, Some(newest), "the checkpoint after epoch {epoch}, {pos}");
     }
     let flushes: Vec<_> = (7..60).map(|pos| empty_flush(4, pos)).collect();
     try_join_all(flushes.iter().map(|flush| world.flush(shard, flush))).await?;
     let found = world.store.checkpoint(shard.shard).await.map_err(failed)?;
-    same!(
-        found.map(|found| found.pos),
-        Some(ShardSeq(59)),
-        "the checkpoint after many at once"
-    );
+    same!(found.map(|found| found.pos), Some(ShardSeq(59)), "the checkpoint after many at once");
     Ok(())
 }
 
@@ -260,45 +178,26 @@ async fn many_shards_flush_at_once(world: &World<'_>) -> Verdict {
         let accounts: Vec<_> = (0..20).map(|_| world.account()).collect();
         let stamp = at(1, 70);
         let flush = Flush {
-            accounts: accounts
-                .iter()
-                .map(|a| account_row(*a, 70, stamp))
-                .collect(),
-            inbox: accounts
-                .iter()
-                .map(|a| run(*a, 1..=70, 70, stamp))
-                .collect(),
-            peers: (0..70)
-                .map(|n| peer_row(ShardId::new(n), (9, 0), false, stamp))
-                .collect(),
+            accounts: accounts.iter().map(|a| account_row(*a, 70, stamp)).collect(),
+            inbox: accounts.iter().map(|a| run(*a, 1..=70, 70, stamp)).collect(),
+            peers: (0..70).map(|n| peer_row(ShardId::new(n), (9, 0), false, stamp)).collect(),
             ..empty_flush(1, 70)
         };
         written.push((*shard, accounts, flush));
     }
-    try_join_all(
-        written
-            .iter()
-            .map(|(shard, _, flush)| world.flush(*shard, flush)),
-    )
-    .await?;
+    try_join_all(written.iter().map(|(shard, _, flush)| world.flush(*shard, flush))).await?;
     for (shard, accounts, _) in written {
         let peers = world.store.peers(shard.shard).await.map_err(failed)?;
         same!(peers.len(), 70, "peers");
         for account in accounts {
-            let read = world
-                .store
-                .inbox(account, InboxSeq(0), InboxSeq(99), usize::MAX);
+            let read = world.store.inbox(account, InboxSeq(0), InboxSeq(99), usize::MAX);
             let items = read.await.map_err(failed)?;
             check!(
                 items.iter().map(|item| item.seq.0).eq(1..=70),
                 "places of {account}: {items:?}"
             );
             let state = world.store.account(account).await.map_err(failed)?;
-            same!(
-                state.map(|state| state.head),
-                Some(InboxSeq(70)),
-                "the head"
-            );
+            same!(state.map(|state| state.head), Some(InboxSeq(70)), "the head");
         }
     }
     Ok(())

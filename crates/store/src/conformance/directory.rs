@@ -15,27 +15,16 @@ suite! {
 
 fn key(world: &World<'_>) -> HandleKey {
     let handle = format!("anna.{:x}.ä", world.random());
-    HandleKey {
-        tenant: iris_core::id::TenantId::default(),
-        handle,
-    }
+    HandleKey { tenant: iris_core::id::TenantId::default(), handle }
 }
 
 fn record(world: &World<'_>) -> HandleRecord {
     let password = format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA${:x}", world.random());
-    HandleRecord {
-        account: world.account(),
-        password,
-        created_at_ms: 1_700_000_000_123,
-    }
+    HandleRecord { account: world.account(), password, created_at_ms: 1_700_000_000_123 }
 }
 
 async fn a_handle_that_nobody_claimed_names_nothing(world: &World<'_>) -> Verdict {
-    same!(
-        world.store.handle(&key(world)).await.map_err(failed)?,
-        None,
-        "the record"
-    );
+    same!(world.store.handle(&key(world)).await.map_err(failed)?, None, "the record");
     Ok(())
 }
 
@@ -47,11 +36,7 @@ async fn a_handle_is_claimed_once(world: &World<'_>) -> Verdict {
         let claim = store.claim_handle(&key, &other).await.map_err(failed)?;
         same!(claim, HandleClaim::Taken(mine.clone()), "a second claim");
     }
-    same!(
-        store.handle(&key).await.map_err(failed)?,
-        Some(mine),
-        "the record"
-    );
+    same!(store.handle(&key).await.map_err(failed)?, Some(mine), "the record");
     Ok(())
 }
 
@@ -61,11 +46,7 @@ async fn of_concurrent_claims_of_a_handle_one_wins(world: &World<'_>) -> Verdict
         let key = key(world);
         let records: Vec<_> = (0..5).map(|_| record(world)).collect();
         let claims = join_all(records.iter().map(|mine| store.claim_handle(&key, mine))).await;
-        let winner = store
-            .handle(&key)
-            .await
-            .map_err(failed)?
-            .ok_or("nobody won")?;
+        let winner = store.handle(&key).await.map_err(failed)?.ok_or("nobody won")?;
         for (mine, claim) in records.iter().zip(claims) {
             match claim {
                 Ok(HandleClaim::Claimed) => same!(*mine, winner, "who was told to have won"),
@@ -81,24 +62,13 @@ async fn of_concurrent_claims_of_a_handle_one_wins(world: &World<'_>) -> Verdict
 async fn tenants_have_handles_of_their_own(world: &World<'_>) -> Verdict {
     let (store, here) = (world.store, key(world));
     let tenant = "acme-2".parse().map_err(|error| format!("{error:?}"))?;
-    let there = HandleKey {
-        tenant,
-        ..here.clone()
-    };
+    let there = HandleKey { tenant, ..here.clone() };
     let (mine, theirs) = (record(world), record(world));
     let claim = store.claim_handle(&here, &mine).await.map_err(failed)?;
     same!(claim, HandleClaim::Claimed, "the claim here");
-    same!(
-        store.handle(&there).await.map_err(failed)?,
-        None,
-        "the record there"
-    );
+    same!(store.handle(&there).await.map_err(failed)?, None, "the record there");
     let claim = store.claim_handle(&there, &theirs).await.map_err(failed)?;
     same!(claim, HandleClaim::Claimed, "the claim there");
-    same!(
-        store.handle(&here).await.map_err(failed)?,
-        Some(mine),
-        "the record here"
-    );
+    same!(store.handle(&here).await.map_err(failed)?, Some(mine), "the record here");
     Ok(())
 }

@@ -36,11 +36,7 @@ impl<'a> World<'a> {
     pub(super) fn new(store: &'a dyn Store, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let next_shard = Mutex::new(random.u16(..));
-        Self {
-            store,
-            random: Mutex::new(random),
-            next_shard,
-        }
+        Self { store, random: Mutex::new(random), next_shard }
     }
 
     /// A session that nobody knows.
@@ -50,20 +46,14 @@ impl<'a> World<'a> {
 
     /// A lane that nobody knows.
     pub(super) fn lane(&self) -> LaneId {
-        LaneId {
-            session: self.session(),
-            lane: LaneNo(3),
-        }
+        LaneId { session: self.session(), lane: LaneNo(3) }
     }
 
     /// A shard that no other case uses.
     pub(super) fn shard(&self) -> ShardRef {
         let mut next = self.next_shard.lock();
         *next = next.wrapping_add(1);
-        ShardRef {
-            shard: ShardId::new(*next),
-            home_gen: HomeGen(0),
-        }
+        ShardRef { shard: ShardId::new(*next), home_gen: HomeGen(0) }
     }
 
     /// An account that nobody knows, wherever it lives.
@@ -91,10 +81,7 @@ impl<'a> World<'a> {
 
     /// Writes a flush whose checkpoint is at its timestamp.
     pub(super) async fn flush(&self, shard: ShardRef, flush: &Flush) -> Result<(), String> {
-        self.store
-            .materialize(shard, flush, checkpoint(flush))
-            .await
-            .map_err(failed)
+        self.store.materialize(shard, flush, checkpoint(flush)).await.map_err(failed)
     }
 }
 
@@ -136,11 +123,7 @@ pub(super) fn empty_flush(epoch: u32, pos: u64) -> Flush {
 /// A block of these bytes, with a hash that follows from its number.
 pub(super) fn block(seq: u64, bytes: impl Into<Bytes>) -> LogRow {
     let prev = ChainHash::START.after(&seq.to_be_bytes());
-    LogRow {
-        seq: BlockSeq(seq),
-        prev,
-        block: bytes.into(),
-    }
+    LogRow { seq: BlockSeq(seq), prev, block: bytes.into() }
 }
 
 /// A message of `size` bytes to an account.
@@ -164,11 +147,7 @@ pub(super) fn message(to: AccountId, client_seq: u64, size: usize) -> Arc<Messag
 /// A place with a message.
 pub(super) fn place(to: AccountId, seq: u64, clock: u64, size: usize) -> InboxItem {
     let content = InboxContent::Message(message(to, seq, size));
-    InboxItem {
-        seq: InboxSeq(seq),
-        clock: Hlc(clock),
-        content,
-    }
+    InboxItem { seq: InboxSeq(seq), clock: Hlc(clock), content }
 }
 
 /// Places with small messages that carry a clock, so that it is seen which row they came from.
@@ -178,15 +157,8 @@ pub(super) fn run(
     clock: u64,
     timestamp: LogicalTimestamp,
 ) -> InboxRun {
-    let items = places
-        .into_iter()
-        .map(|seq| place(account, seq, clock, 40))
-        .collect();
-    InboxRun {
-        account,
-        items,
-        timestamp,
-    }
+    let items = places.into_iter().map(|seq| place(account, seq, clock, 40)).collect();
+    InboxRun { account, items, timestamp }
 }
 
 /// A refusal, as it goes back.
@@ -210,12 +182,7 @@ pub(super) fn account_row(
     state.head = InboxSeq(head);
     state.floor = InboxSeq(head / 2);
     let device = |name: &str| {
-        Device::new(
-            PublicKey([7; 32]),
-            name.to_owned(),
-            WallMs(1_700_000_000_000),
-            InboxSeq(3),
-        )
+        Device::new(PublicKey([7; 32]), name.to_owned(), WallMs(1_700_000_000_000), InboxSeq(3))
     };
     let mut busy = device("phone");
     busy.revoked = true;
@@ -223,11 +190,7 @@ pub(super) fn account_row(
     busy.refresh_current = 4;
     state.devices.insert(DeviceNo(1), busy);
     state.devices.insert(DeviceNo(2), device("tablet"));
-    AccountRow {
-        account,
-        state,
-        timestamp,
-    }
+    AccountRow { account, state, timestamp }
 }
 
 /// What is known of a peer: numbers up to `next`, confirmed up to `confirmed`.
@@ -260,15 +223,7 @@ pub(super) fn outbox_row(
     } else {
         Parcel::Message(message(account, seq, 100))
     };
-    let item = OutboxItem {
-        seq: OutboxSeq(seq),
-        pos: ShardSeq(seq + 30),
-        queued_at: WallMs(77),
-        parcel,
-    };
-    OutboxRow {
-        to,
-        item,
-        timestamp,
-    }
+    let item =
+        OutboxItem { seq: OutboxSeq(seq), pos: ShardSeq(seq + 30), queued_at: WallMs(77), parcel };
+    OutboxRow { to, item, timestamp }
 }

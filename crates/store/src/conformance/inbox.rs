@@ -24,10 +24,7 @@ suite! {
 }
 
 async fn write(world: &World<'_>, epoch: u32, pos: u64, runs: Vec<InboxRun>) -> Verdict {
-    let flush = Flush {
-        inbox: runs,
-        ..empty_flush(epoch, pos)
-    };
+    let flush = Flush { inbox: runs, ..empty_flush(epoch, pos) };
     world.flush(world.shard(), &flush).await
 }
 
@@ -37,9 +34,7 @@ async fn read(
     (after, upto): (u64, u64),
     bytes_max: usize,
 ) -> Result<Vec<InboxItem>, String> {
-    let read = world
-        .store
-        .inbox(account, InboxSeq(after), InboxSeq(upto), bytes_max);
+    let read = world.store.inbox(account, InboxSeq(after), InboxSeq(upto), bytes_max);
     read.await.map_err(failed)
 }
 
@@ -49,56 +44,30 @@ fn places(items: &[InboxItem]) -> Vec<u64> {
 
 /// Places with the clocks that say which run they came from.
 fn clocks(items: &[InboxItem]) -> Vec<(u64, u64)> {
-    items
-        .iter()
-        .map(|item| (item.seq.0, item.clock.0))
-        .collect()
+    items.iter().map(|item| (item.seq.0, item.clock.0)).collect()
 }
 
 async fn every_kind_of_place_comes_back(world: &World<'_>) -> Verdict {
     let account = world.account();
-    let with = |seq, content| InboxItem {
-        seq: InboxSeq(seq),
-        clock: Hlc(seq + 70),
-        content,
-    };
+    let with = |seq, content| InboxItem { seq: InboxSeq(seq), clock: Hlc(seq + 70), content };
     let items = vec![
         place(account, 1, 71, 0),
         with(2, InboxContent::Notice(notice(account))),
         with(3, InboxContent::Hole),
         place(account, 4, 74, 3000),
     ];
-    let run = InboxRun {
-        account,
-        items: items.clone(),
-        timestamp: at(1, 9),
-    };
+    let run = InboxRun { account, items: items.clone(), timestamp: at(1, 9) };
     write(world, 1, 9, vec![run]).await?;
-    same!(
-        read(world, account, (0, 4), usize::MAX).await?,
-        items,
-        "the places"
-    );
+    same!(read(world, account, (0, 4), usize::MAX).await?, items, "the places");
     Ok(())
 }
 
 async fn a_range_brings_its_places_and_no_others(world: &World<'_>) -> Verdict {
     let account = world.account();
     write(world, 1, 9, vec![run(account, 1..=80, 1, at(1, 9))]).await?;
-    for (after, upto) in [
-        (0, 80),
-        (0, 1),
-        (79, 80),
-        (31, 32),
-        (30, 33),
-        (32, 64),
-        (70, 500),
-    ] {
+    for (after, upto) in [(0, 80), (0, 1), (79, 80), (31, 32), (30, 33), (32, 64), (70, 500)] {
         let found = places(&read(world, account, (after, upto), usize::MAX).await?);
-        check!(
-            found.iter().copied().eq(after + 1..=upto.min(80)),
-            "{after}..{upto}: {found:?}"
-        );
+        check!(found.iter().copied().eq(after + 1..=upto.min(80)), "{after}..{upto}: {found:?}");
     }
     for (after, upto) in [(5, 5), (9, 3), (80, 90), (5000, 6000)] {
         let found = read(world, account, (after, upto), usize::MAX).await?;
@@ -109,16 +78,10 @@ async fn a_range_brings_its_places_and_no_others(world: &World<'_>) -> Verdict {
 
 async fn pages_follow_each_other_without_gap_or_overlap(world: &World<'_>) -> Verdict {
     let account = world.account();
-    let items: Vec<_> = (1..=300)
-        .map(|seq| place(account, seq, 1, 200 + seq as usize))
-        .collect();
+    let items: Vec<_> = (1..=300).map(|seq| place(account, seq, 1, 200 + seq as usize)).collect();
     let runs: Vec<_> = items
         .chunks(17)
-        .map(|items| InboxRun {
-            account,
-            items: items.to_vec(),
-            timestamp: at(1, 9),
-        })
+        .map(|items| InboxRun { account, items: items.to_vec(), timestamp: at(1, 9) })
         .collect();
     write(world, 1, 9, runs).await?;
     let (bytes_max, mut after, mut found) = (8 * 1024, 0, Vec::new());
@@ -129,64 +92,31 @@ async fn pages_follow_each_other_without_gap_or_overlap(world: &World<'_>) -> Ve
         let next = items.get(usize::try_from(after).unwrap_or_default() + page.len());
         let full = next.is_none_or(|next| bytes + next.weight() > bytes_max);
         check!(full, "a page of {bytes} bytes that could hold more");
-        after = page
-            .last()
-            .map(|item| item.seq.0)
-            .ok_or("an empty page before the end")?;
+        after = page.last().map(|item| item.seq.0).ok_or("an empty page before the end")?;
         found.extend(page);
     }
-    check!(
-        found == items,
-        "the pages together differ: {:?}",
-        places(&found)
-    );
+    check!(found == items, "the pages together differ: {:?}", places(&found));
     Ok(())
 }
 
 async fn a_page_brings_at_least_one_place(world: &World<'_>) -> Verdict {
     let account = world.account();
     write(world, 1, 9, vec![run(account, 1..=5, 1, at(1, 9))]).await?;
-    same!(
-        places(&read(world, account, (0, 5), 0).await?),
-        [1],
-        "a page of no bytes"
-    );
-    same!(
-        places(&read(world, account, (3, 5), 1).await?),
-        [4],
-        "a page of one byte"
-    );
+    same!(places(&read(world, account, (0, 5), 0).await?), [1], "a page of no bytes");
+    same!(places(&read(world, account, (3, 5), 1).await?), [4], "a page of one byte");
     Ok(())
 }
 
 async fn places_that_are_gone_are_missing(world: &World<'_>) -> Verdict {
     let account = world.account();
     let stamp = at(1, 9);
-    let runs = vec![
-        run(account, 40..=45, 1, stamp),
-        run(account, 60..=61, 1, stamp),
-    ];
+    let runs = vec![run(account, 40..=45, 1, stamp), run(account, 60..=61, 1, stamp)];
     write(world, 1, 9, runs).await?;
     let all = [40, 41, 42, 43, 44, 45, 60, 61];
-    same!(
-        places(&read(world, account, (0, 100), usize::MAX).await?),
-        all,
-        "all of it"
-    );
-    same!(
-        places(&read(world, account, (44, 60), usize::MAX).await?),
-        [45, 60],
-        "around the gap"
-    );
-    none!(
-        places(&read(world, account, (45, 59), usize::MAX).await?),
-        "in the gap"
-    );
-    same!(
-        places(&read(world, account, (0, 3000), 0).await?),
-        [40],
-        "the first there is"
-    );
+    same!(places(&read(world, account, (0, 100), usize::MAX).await?), all, "all of it");
+    same!(places(&read(world, account, (44, 60), usize::MAX).await?), [45, 60], "around the gap");
+    none!(places(&read(world, account, (45, 59), usize::MAX).await?), "in the gap");
+    same!(places(&read(world, account, (0, 3000), 0).await?), [40], "the first there is");
     Ok(())
 }
 
@@ -210,35 +140,20 @@ async fn a_place_comes_from_the_newest_of_overlapping_runs(world: &World<'_>) ->
 }
 
 async fn the_order_in_which_overlapping_runs_arrive_means_nothing(world: &World<'_>) -> Verdict {
-    let runs = [
-        (1, 1..=12, 1),
-        (2, 4..=6, 2),
-        (3, 6..=20, 3),
-        (4, 11..=11, 4),
-    ];
+    let runs = [(1, 1..=12, 1), (2, 4..=6, 2), (3, 6..=20, 3), (4, 11..=11, 4)];
     let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]];
     let mut seen = Vec::new();
     for order in orders {
         let account = world.account();
         for index in order {
             let (epoch, places, clock) = runs[index].clone();
-            write(
-                world,
-                epoch,
-                9,
-                vec![run(account, places, clock, at(epoch, 9))],
-            )
-            .await?;
+            write(world, epoch, 9, vec![run(account, places, clock, at(epoch, 9))]).await?;
         }
         seen.push(clocks(&read(world, account, (0, 30), usize::MAX).await?));
     }
     let newest = |seq: u64| {
         let covers = |run: &&(u32, std::ops::RangeInclusive<u64>, u64)| run.1.contains(&seq);
-        runs.iter()
-            .filter(covers)
-            .map(|run| run.2)
-            .max()
-            .map(|clock| (seq, clock))
+        runs.iter().filter(covers).map(|run| run.2).max().map(|clock| (seq, clock))
     };
     let expected: Vec<_> = (1..=20).filter_map(newest).collect();
     for found in seen {
@@ -250,17 +165,9 @@ async fn the_order_in_which_overlapping_runs_arrive_means_nothing(world: &World<
 async fn an_erased_place_stays_erased(world: &World<'_>) -> Verdict {
     let account = world.account();
     let message = run(account, 5..=7, 1, at(2, 30));
-    let hole = |seq| InboxItem {
-        seq: InboxSeq(seq),
-        clock: Hlc(1),
-        content: InboxContent::Hole,
-    };
+    let hole = |seq| InboxItem { seq: InboxSeq(seq), clock: Hlc(1), content: InboxContent::Hole };
     write(world, 2, 30, vec![message.clone()]).await?;
-    let erased = InboxRun {
-        account,
-        items: vec![hole(6)],
-        timestamp: at(2, 31),
-    };
+    let erased = InboxRun { account, items: vec![hole(6)], timestamp: at(2, 31) };
     write(world, 2, 31, vec![erased]).await?;
     // The same flush again, and a late one of an older owner.
     write(world, 2, 30, vec![message]).await?;
@@ -268,10 +175,7 @@ async fn an_erased_place_stays_erased(world: &World<'_>) -> Verdict {
     let found = read(world, account, (4, 7), usize::MAX).await?;
     same!(places(&found), [5, 6, 7], "the places");
     check!(
-        found
-            .iter()
-            .map(|item| item.content == InboxContent::Hole)
-            .eq([false, true, false]),
+        found.iter().map(|item| item.content == InboxContent::Hole).eq([false, true, false]),
         "what was erased is back: {found:?}"
     );
     Ok(())
@@ -280,29 +184,14 @@ async fn an_erased_place_stays_erased(world: &World<'_>) -> Verdict {
 async fn runs_cross_every_border(world: &World<'_>) -> Verdict {
     let account = world.account();
     let stamp = at(1, 9);
-    let runs = vec![
-        run(account, 980..=2100, 1, stamp),
-        run(account, 4090..=4100, 1, stamp),
-    ];
+    let runs = vec![run(account, 980..=2100, 1, stamp), run(account, 4090..=4100, 1, stamp)];
     write(world, 1, 9, runs).await?;
-    for (after, upto) in [
-        (979, 2100),
-        (1022, 1024),
-        (1023, 1025),
-        (1010, 1060),
-        (2046, 2050),
-    ] {
+    for (after, upto) in [(979, 2100), (1022, 1024), (1023, 1025), (1010, 1060), (2046, 2050)] {
         let found = places(&read(world, account, (after, upto), usize::MAX).await?);
-        check!(
-            found.iter().copied().eq(after + 1..=upto),
-            "{after}..{upto}: {found:?}"
-        );
+        check!(found.iter().copied().eq(after + 1..=upto), "{after}..{upto}: {found:?}");
     }
     let far = places(&read(world, account, (2099, 5000), usize::MAX).await?);
-    check!(
-        far.iter().copied().eq((2100..=2100).chain(4090..=4100)),
-        "across a gap: {far:?}"
-    );
+    check!(far.iter().copied().eq((2100..=2100).chain(4090..=4100)), "across a gap: {far:?}");
     Ok(())
 }
 
@@ -326,19 +215,10 @@ async fn the_largest_messages_fit(world: &World<'_>) -> Verdict {
 async fn inboxes_do_not_mix(world: &World<'_>) -> Verdict {
     let (one, other) = (world.account(), world.account());
     let stamp = at(1, 9);
-    write(
-        world,
-        1,
-        9,
-        vec![run(one, 1..=4, 1, stamp), run(other, 3..=9, 2, stamp)],
-    )
-    .await?;
+    write(world, 1, 9, vec![run(one, 1..=4, 1, stamp), run(other, 3..=9, 2, stamp)]).await?;
     let found = clocks(&read(world, one, (0, 50), usize::MAX).await?);
     check!(found.into_iter().eq((1..=4).map(|seq| (seq, 1))), "the one");
     let found = clocks(&read(world, other, (0, 50), usize::MAX).await?);
-    check!(
-        found.into_iter().eq((3..=9).map(|seq| (seq, 2))),
-        "the other"
-    );
+    check!(found.into_iter().eq((3..=9).map(|seq| (seq, 2))), "the other");
     Ok(())
 }

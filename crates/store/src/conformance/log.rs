@@ -34,11 +34,7 @@ async fn append(world: &World<'_>, lane: LaneId, seqs: &[u64]) -> Result<Vec<Log
     for seq in seqs {
         if chunk < Some(seq / LOG_CHUNK_BLOCKS) {
             chunk = Some(seq / LOG_CHUNK_BLOCKS);
-            world
-                .store
-                .open_chunk(lane, seq / LOG_CHUNK_BLOCKS)
-                .await
-                .map_err(failed)?;
+            world.store.open_chunk(lane, seq / LOG_CHUNK_BLOCKS).await.map_err(failed)?;
         }
         let row = block(*seq, seq.to_be_bytes().to_vec());
         world.store.append(lane, &row).await.map_err(failed)?;
@@ -58,37 +54,17 @@ async fn read(
     limit: usize,
 ) -> Result<Vec<LogRow>, String> {
     let (from, end) = (BlockSeq(range.start), BlockSeq(range.end));
-    world
-        .store
-        .read(lane, from, end, limit)
-        .await
-        .map_err(failed)
+    world.store.read(lane, from, end, limit).await.map_err(failed)
 }
 
 async fn a_session_says_how_many_lanes_it_has(world: &World<'_>) -> Verdict {
     let session = world.session();
-    same!(
-        world.store.lanes(session).await.map_err(failed)?,
-        None,
-        "lanes before"
-    );
+    same!(world.store.lanes(session).await.map_err(failed)?, None, "lanes before");
     for _ in 0..2 {
-        world
-            .store
-            .open_session(session, 255)
-            .await
-            .map_err(failed)?;
-        same!(
-            world.store.lanes(session).await.map_err(failed)?,
-            Some(255),
-            "lanes"
-        );
+        world.store.open_session(session, 255).await.map_err(failed)?;
+        same!(world.store.lanes(session).await.map_err(failed)?, Some(255), "lanes");
     }
-    same!(
-        world.store.lanes(world.session()).await.map_err(failed)?,
-        None,
-        "another's lanes"
-    );
+    same!(world.store.lanes(world.session()).await.map_err(failed)?, None, "another's lanes");
     Ok(())
 }
 
@@ -101,10 +77,7 @@ async fn a_block_is_read_as_it_was_written(world: &World<'_>) -> Verdict {
     for row in &rows {
         world.store.append(lane, row).await.map_err(failed)?;
     }
-    check!(
-        read(world, lane, 0..3, 10).await? == rows,
-        "the blocks read differ"
-    );
+    check!(read(world, lane, 0..3, 10).await? == rows, "the blocks read differ");
     let tail = world.store.tail(lane, 10).await.map_err(failed)?;
     check!(tail == rows, "the blocks of the tail differ");
     Ok(())
@@ -123,31 +96,13 @@ async fn a_block_may_be_written_again(world: &World<'_>) -> Verdict {
 async fn a_read_brings_what_is_there_and_no_more(world: &World<'_>) -> Verdict {
     let lane = world.lane();
     append(world, lane, &[1, 2, 3, 6, 7, 9]).await?;
-    same!(
-        seqs(&read(world, lane, 0..100, 100).await?),
-        [1, 2, 3, 6, 7, 9],
-        "everything"
-    );
-    same!(
-        seqs(&read(world, lane, 2..7, 100).await?),
-        [2, 3, 6],
-        "2..7"
-    );
-    same!(
-        seqs(&read(world, lane, 2..100, 3).await?),
-        [2, 3, 6],
-        "three from 2 on"
-    );
+    same!(seqs(&read(world, lane, 0..100, 100).await?), [1, 2, 3, 6, 7, 9], "everything");
+    same!(seqs(&read(world, lane, 2..7, 100).await?), [2, 3, 6], "2..7");
+    same!(seqs(&read(world, lane, 2..100, 3).await?), [2, 3, 6], "three from 2 on");
     none!(seqs(&read(world, lane, 4..6, 100).await?), "a hole");
-    none!(
-        seqs(&read(world, lane, 10..100, 100).await?),
-        "above the end"
-    );
+    none!(seqs(&read(world, lane, 10..100, 100).await?), "above the end");
     none!(seqs(&read(world, lane, 3..3, 100).await?), "nothing");
-    #[allow(
-        clippy::reversed_empty_ranges,
-        reason = "what a careless caller may ask for"
-    )]
+    #[allow(clippy::reversed_empty_ranges, reason = "what a careless caller may ask for")]
     let reversed = read(world, lane, 7..3, 100).await?;
     none!(seqs(&reversed), "less than nothing");
     none!(seqs(&read(world, lane, 0..100, 0).await?), "none");
@@ -156,22 +111,12 @@ async fn a_read_brings_what_is_there_and_no_more(world: &World<'_>) -> Verdict {
 
 async fn lanes_do_not_mix(world: &World<'_>) -> Verdict {
     let lane = world.lane();
-    let neighbour = LaneId {
-        lane: LaneNo(lane.lane.0 + 1),
-        ..lane
-    };
-    let stranger = LaneId {
-        session: world.session(),
-        ..lane
-    };
+    let neighbour = LaneId { lane: LaneNo(lane.lane.0 + 1), ..lane };
+    let stranger = LaneId { session: world.session(), ..lane };
     append(world, lane, &[0, 1]).await?;
     append(world, neighbour, &[5]).await?;
     for (lane, expected) in [(lane, vec![0, 1]), (neighbour, vec![5]), (stranger, vec![])] {
-        same!(
-            seqs(&read(world, lane, 0..100, 100).await?),
-            expected,
-            "the blocks of {lane}"
-        );
+        same!(seqs(&read(world, lane, 0..100, 100).await?), expected, "the blocks of {lane}");
         let tail = world.store.tail(lane, 100).await.map_err(failed)?;
         same!(seqs(&tail), expected, "the tail of {lane}");
     }
@@ -226,26 +171,11 @@ async fn a_lower_chunk_never_hides_a_higher_one(world: &World<'_>) -> Verdict {
 
 async fn a_read_crosses_chunks(world: &World<'_>) -> Verdict {
     let (lane, border) = (world.lane(), LOG_CHUNK_BLOCKS);
-    let written = [
-        border - 2,
-        border - 1,
-        border,
-        border + 1,
-        2 * border - 1,
-        2 * border,
-        2 * border + 1,
-    ];
+    let written =
+        [border - 2, border - 1, border, border + 1, 2 * border - 1, 2 * border, 2 * border + 1];
     append(world, lane, &written).await?;
-    same!(
-        seqs(&read(world, lane, 0..3 * border, 100).await?),
-        written,
-        "everything"
-    );
-    same!(
-        seqs(&read(world, lane, 0..u64::MAX, 100).await?),
-        written,
-        "everything there is"
-    );
+    same!(seqs(&read(world, lane, 0..3 * border, 100).await?), written, "everything");
+    same!(seqs(&read(world, lane, 0..u64::MAX, 100).await?), written, "everything there is");
     let middle = read(world, lane, border - 1..2 * border + 1, 100).await?;
     same!(seqs(&middle), written[1..6], "the middle");
     let three = read(world, lane, border - 1..3 * border, 3).await?;
@@ -258,37 +188,24 @@ async fn a_long_tail_comes_whole(world: &World<'_>) -> Verdict {
     world.store.open_chunk(lane, 0).await.map_err(failed)?;
     let rows: Vec<_> = (0..300).map(|seq| block(seq, vec![7; 2000])).collect();
     for some in rows.chunks(20) {
-        try_join_all(some.iter().map(|row| world.store.append(lane, row)))
-            .await
-            .map_err(failed)?;
+        try_join_all(some.iter().map(|row| world.store.append(lane, row))).await.map_err(failed)?;
     }
     let tail = world.store.tail(lane, 250).await.map_err(failed)?;
     check!(tail == rows[50..], "the tail differs: {:?}", seqs(&tail));
-    check!(
-        read(world, lane, 0..1000, 1000).await? == rows,
-        "the blocks differ"
-    );
+    check!(read(world, lane, 0..1000, 1000).await? == rows, "the blocks differ");
     Ok(())
 }
 
 async fn a_fence_is_seen_by_every_read_after_it(world: &World<'_>) -> Verdict {
     for _ in 0..20 {
         let (session, by) = (world.session(), world.session());
-        same!(
-            world.store.fenced(session).await.map_err(failed)?,
-            None,
-            "the fence before"
-        );
+        same!(world.store.fenced(session).await.map_err(failed)?, None, "the fence before");
         world.store.fence(session, by).await.map_err(failed)?;
         let reads = join_all((0..4).map(|_| world.store.fenced(session))).await;
         for read in reads {
             same!(read.map_err(failed)?, Some(by), "the fence");
         }
-        same!(
-            world.store.fenced(by).await.map_err(failed)?,
-            None,
-            "the successor's own fence"
-        );
+        same!(world.store.fenced(by).await.map_err(failed)?, None, "the successor's own fence");
     }
     Ok(())
 }
@@ -299,10 +216,7 @@ async fn a_second_fence_is_a_fence_too(world: &World<'_>) -> Verdict {
     world.store.fence(session, other).await.map_err(failed)?;
     world.store.fence(session, one).await.map_err(failed)?;
     let found = world.store.fenced(session).await.map_err(failed)?;
-    check!(
-        found == Some(one) || found == Some(other),
-        "fenced by {found:?}"
-    );
+    check!(found == Some(one) || found == Some(other), "fenced by {found:?}");
     Ok(())
 }
 
@@ -327,10 +241,7 @@ async fn of_append_and_fence_one_is_seen(world: &World<'_>) -> Verdict {
         let (fence, tail) = futures::join!(owner, successor);
         let acknowledged = fence.map_err(failed)?.is_none();
         let recovered = tail.map_err(failed)?.len() == 1;
-        check!(
-            !acknowledged || recovered,
-            "round {round}: acknowledged, and not in the tail"
-        );
+        check!(!acknowledged || recovered, "round {round}: acknowledged, and not in the tail");
     }
     Ok(())
 }

@@ -23,24 +23,12 @@ async fn write(
     peers: Vec<PeerRow>,
     outbox: Vec<OutboxRow>,
 ) -> Verdict {
-    world
-        .flush(
-            shard,
-            &Flush {
-                peers,
-                outbox,
-                ..empty_flush(epoch, pos)
-            },
-        )
-        .await
+    world.flush(shard, &Flush { peers, outbox, ..empty_flush(epoch, pos) }).await
 }
 
 async fn found(world: &World<'_>, shard: ShardRef) -> Result<Vec<(u16, u64)>, String> {
     let items = world.store.outbox(shard.shard).await.map_err(failed)?;
-    Ok(items
-        .iter()
-        .map(|(to, item)| (to.get(), item.seq.0))
-        .collect())
+    Ok(items.iter().map(|(to, item)| (to.get(), item.seq.0)).collect())
 }
 
 fn items(
@@ -49,9 +37,7 @@ fn items(
     seqs: impl IntoIterator<Item = u64>,
     epoch: u32,
 ) -> Vec<OutboxRow> {
-    seqs.into_iter()
-        .map(|seq| outbox_row(to, account, seq, at(epoch, seq)))
-        .collect()
+    seqs.into_iter().map(|seq| outbox_row(to, account, seq, at(epoch, seq))).collect()
 }
 
 const NEAR: ShardId = ShardId::new(3);
@@ -67,9 +53,8 @@ async fn items_come_by_destination_and_number(world: &World<'_>) -> Verdict {
     rows.extend(items(FAR, account, [1, 10, 3], 1));
     write(world, shard, (1, 400), peers.to_vec(), rows.clone()).await?;
     let near = (1..=150).map(|seq| (3, seq));
-    let expected: Vec<_> = near
-        .chain([(300, 1), (300, 3), (300, 10), (65_535, 2), (65_535, 9)])
-        .collect();
+    let expected: Vec<_> =
+        near.chain([(300, 1), (300, 3), (300, 10), (65_535, 2), (65_535, 9)]).collect();
     same!(found(world, shard).await?, expected, "the items");
     rows.sort_by_key(|row| (row.to, row.item.seq));
     let read = world.store.outbox(shard.shard).await.map_err(failed)?;
@@ -81,23 +66,12 @@ async fn items_come_by_destination_and_number(world: &World<'_>) -> Verdict {
 async fn confirmed_items_are_forgotten(world: &World<'_>) -> Verdict {
     let (shard, account) = (world.shard(), world.account());
     let peer = |confirmed, pos| vec![peer_row(FAR, (9, confirmed), true, at(1, pos))];
-    write(
-        world,
-        shard,
-        (1, 50),
-        peer(0, 50),
-        items(FAR, account, 1..=5, 1),
-    )
-    .await?;
+    write(world, shard, (1, 50), peer(0, 50), items(FAR, account, 1..=5, 1)).await?;
     for (confirmed, left) in [(2, vec![3, 4, 5]), (3, vec![4, 5]), (5, vec![])] {
         let pos = 60 + confirmed;
         write(world, shard, (1, pos), peer(confirmed, pos), Vec::new()).await?;
         let left: Vec<_> = left.into_iter().map(|seq| (300, seq)).collect();
-        same!(
-            found(world, shard).await?,
-            left,
-            "the items after {confirmed} were confirmed"
-        );
+        same!(found(world, shard).await?, left, "the items after {confirmed} were confirmed");
     }
     Ok(())
 }
@@ -112,35 +86,20 @@ async fn a_destination_is_forgotten_alone(world: &World<'_>) -> Verdict {
     write(world, shard, (1, 50), peers.to_vec(), rows).await?;
     let confirmed = vec![peer_row(NEAR, (9, 3), true, at(1, 60))];
     write(world, shard, (1, 60), confirmed, Vec::new()).await?;
-    same!(
-        found(world, shard).await?,
-        [(4, 1), (4, 2), (4, 3)],
-        "the items"
-    );
+    same!(found(world, shard).await?, [(4, 1), (4, 2), (4, 3)], "the items");
     Ok(())
 }
 
 async fn a_late_item_does_not_come_back(world: &World<'_>) -> Verdict {
     let (shard, account) = (world.shard(), world.account());
     let open = vec![peer_row(FAR, (9, 0), true, at(1, 50))];
-    write(
-        world,
-        shard,
-        (1, 50),
-        open.clone(),
-        items(FAR, account, 1..=5, 1),
-    )
-    .await?;
+    write(world, shard, (1, 50), open.clone(), items(FAR, account, 1..=5, 1)).await?;
     let confirmed = vec![peer_row(FAR, (9, 4), true, at(2, 60))];
     write(world, shard, (2, 60), confirmed, Vec::new()).await?;
     same!(found(world, shard).await?, [(300, 5)], "the items");
     // The deposed owner's flush, as it may still arrive.
     write(world, shard, (1, 50), open, items(FAR, account, 1..=5, 1)).await?;
-    same!(
-        found(world, shard).await?,
-        [(300, 5)],
-        "the items after a late flush"
-    );
+    same!(found(world, shard).await?, [(300, 5)], "the items after a late flush");
     Ok(())
 }
 
@@ -149,11 +108,7 @@ async fn items_after_a_forgotten_prefix_are_kept(world: &World<'_>) -> Verdict {
     let peers = vec![peer_row(NEAR, (9, 5), true, at(1, 70))];
     // One flush may both forget a prefix and bring what is behind it.
     write(world, shard, (1, 70), peers, items(NEAR, account, 6..=8, 1)).await?;
-    same!(
-        found(world, shard).await?,
-        [(3, 6), (3, 7), (3, 8)],
-        "the items"
-    );
+    same!(found(world, shard).await?, [(3, 6), (3, 7), (3, 8)], "the items");
     Ok(())
 }
 

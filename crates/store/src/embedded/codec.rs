@@ -124,12 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_put_together_comes_apart_and_sorts_as_numbers() {
-        let packed = Packed::value()
-            .u8(7)
-            .u16(300)
-            .u32(70_000)
-            .u64(1 << 40)
-            .raw(b"rest");
+        let packed = Packed::value().u8(7).u16(300).u32(70_000).u64(1 << 40).raw(b"rest");
         let mut parts = Parts::of(packed.bytes());
         assert_eq!(parts.u8().unwrap(), 7);
         assert_eq!(parts.u16().unwrap(), 300);

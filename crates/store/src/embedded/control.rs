@@ -19,8 +19,7 @@ impl ControlStore for EmbeddedStore {
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
         self.settled(move |disk| {
             let rows = disk.range(&key(shard, from), &key(shard, Epoch(u32::MAX)));
-            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value)))
-                .collect()
+            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value))).collect()
         })
         .await
     }
@@ -32,10 +31,7 @@ impl ControlStore for EmbeddedStore {
             if row.epoch != before.next() {
                 return Ok(Cas::Refused);
             }
-            let fresh = EpochRow {
-                released_block: None,
-                ..row
-            };
+            let fresh = EpochRow { released_block: None, ..row };
             disk.put(&key(shard, row.epoch), encode(&fresh))?;
             Ok(Cas::Applied)
         })
@@ -54,10 +50,7 @@ impl ControlStore for EmbeddedStore {
             let Some(head) = head(disk, shard)?.filter(open) else {
                 return Ok(Cas::Refused);
             };
-            let released = EpochRow {
-                released_block: Some(released_block),
-                ..head
-            };
+            let released = EpochRow { released_block: Some(released_block), ..head };
             disk.put(&key(shard, epoch), encode(&released))?;
             Ok(Cas::Applied)
         })
@@ -80,9 +73,7 @@ impl ControlStore for EmbeddedStore {
     async fn sealed(&self, lane: LaneId) -> Result<Option<BlockSeq>, StoreError> {
         self.settled(move |disk| {
             let decided = disk.get(&seal_key(lane))?;
-            decided
-                .map(|decided| Parts::of(&decided).u64().map(BlockSeq))
-                .transpose()
+            decided.map(|decided| Parts::of(&decided).u64().map(BlockSeq)).transpose()
         })
         .await
     }
@@ -94,9 +85,7 @@ fn head(disk: &Disk, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
 }
 
 fn prefix(shard: ShardRef) -> Packed {
-    Packed::key(Tag::Epoch)
-        .u16(shard.shard.get())
-        .u8(shard.home_gen.0)
+    Packed::key(Tag::Epoch).u16(shard.shard.get()).u8(shard.home_gen.0)
 }
 
 fn key(shard: ShardRef, epoch: Epoch) -> Packed {
@@ -104,9 +93,7 @@ fn key(shard: ShardRef, epoch: Epoch) -> Packed {
 }
 
 fn seal_key(lane: LaneId) -> Packed {
-    Packed::key(Tag::Seal)
-        .raw(&lane.session.to_bytes())
-        .u8(lane.lane.0)
+    Packed::key(Tag::Seal).raw(&lane.session.to_bytes()).u8(lane.lane.0)
 }
 
 fn encode(row: &EpochRow) -> Packed {
@@ -131,8 +118,5 @@ fn decode(key: &[u8], value: &[u8]) -> Result<EpochRow, StoreError> {
     };
     let released = parts.u8()? == 1;
     let block = BlockSeq(parts.u64()?);
-    Ok(EpochRow {
-        released_block: released.then_some(block),
-        ..row
-    })
+    Ok(EpochRow { released_block: released.then_some(block), ..row })
 }

@@ -18,11 +18,8 @@ use crate::{Checkpoint, DerivedStore, ShardRef, StoreError};
 #[async_trait]
 impl DerivedStore for EmbeddedStore {
     async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError> {
-        let row = self
-            .read(move |disk| stored(disk, &account_key(account)))
-            .await?;
-        row.map(|(_, state)| stored_rows::decode_account(state).map_err(corrupt))
-            .transpose()
+        let row = self.read(move |disk| stored(disk, &account_key(account))).await?;
+        row.map(|(_, state)| stored_rows::decode_account(state).map_err(corrupt)).transpose()
     }
 
     async fn inbox(
@@ -125,24 +122,12 @@ fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), S
     for run in &flush.inbox {
         for item in &run.items {
             let place = stored_rows::encode_inbox_run(std::slice::from_ref(item));
-            put(
-                disk,
-                batch,
-                &place_key(run.account, item.seq),
-                &place,
-                run.timestamp,
-            )?;
+            put(disk, batch, &place_key(run.account, item.seq), &place, run.timestamp)?;
         }
     }
     for row in &flush.accounts {
         let state = stored_rows::encode_account(&row.state);
-        put(
-            disk,
-            batch,
-            &account_key(row.account),
-            &state,
-            row.timestamp,
-        )?;
+        put(disk, batch, &account_key(row.account), &state, row.timestamp)?;
     }
     Ok(())
 }
@@ -161,13 +146,7 @@ fn write_item(
         return Ok(());
     }
     let item = stored_rows::encode_outbox_item(&row.item);
-    put(
-        disk,
-        batch,
-        &item_key(shard, row.to, row.item.seq),
-        &item,
-        row.timestamp,
-    )
+    put(disk, batch, &item_key(shard, row.to, row.item.seq), &item, row.timestamp)
 }
 
 fn write_peer(
@@ -182,13 +161,7 @@ fn write_peer(
         in_next: row.in_next,
         pos: row.pos,
     });
-    put(
-        disk,
-        batch,
-        &pair_key(Tag::Peer, shard, row.peer),
-        &numbers,
-        row.timestamp,
-    )?;
+    put(disk, batch, &pair_key(Tag::Peer, shard, row.peer), &numbers, row.timestamp)?;
     if !row.forget_items {
         return Ok(());
     }
@@ -210,8 +183,7 @@ fn forgotten(
     peer: ShardId,
 ) -> Result<Option<(LogicalTimestamp, OutboxSeq)>, StoreError> {
     let row = stored(disk, &pair_key(Tag::Forgotten, shard, peer))?;
-    row.map(|(at, upto)| Ok((at, OutboxSeq(Parts::of(&upto).u64()?))))
-        .transpose()
+    row.map(|(at, upto)| Ok((at, OutboxSeq(Parts::of(&upto).u64()?)))).transpose()
 }
 
 fn peers(disk: &Disk, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
@@ -221,10 +193,7 @@ fn peers(disk: &Disk, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, Sto
         let mut place = Parts::of(&key);
         let _tag_shard = place.array::<3>()?;
         let peer = ShardId::new(place.u16()?);
-        peers.push((
-            peer,
-            stored_rows::decode_peer(stamped(&value)?.1).map_err(corrupt)?,
-        ));
+        peers.push((peer, stored_rows::decode_peer(stamped(&value)?.1).map_err(corrupt)?));
     }
     Ok(peers)
 }
@@ -264,9 +233,7 @@ fn account_key(account: AccountId) -> Packed {
 }
 
 fn place_key(account: AccountId, place: InboxSeq) -> Packed {
-    Packed::key(Tag::Place)
-        .raw(&account.to_bytes())
-        .u64(place.0)
+    Packed::key(Tag::Place).raw(&account.to_bytes()).u64(place.0)
 }
 
 fn shard_key(tag: Tag, shard: ShardId) -> Packed {

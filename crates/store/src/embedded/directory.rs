@@ -28,8 +28,7 @@ impl DirectoryStore for EmbeddedStore {
 
     async fn handle(&self, key: &HandleKey) -> Result<Option<HandleRecord>, StoreError> {
         let key = packed(key);
-        self.settled(move |disk| disk.get(&key)?.map(|record| decode(&record)).transpose())
-            .await
+        self.settled(move |disk| disk.get(&key)?.map(|record| decode(&record)).transpose()).await
     }
 }
 
@@ -40,9 +39,7 @@ fn packed(key: &HandleKey) -> Packed {
 }
 
 fn encode(record: &HandleRecord) -> Packed {
-    let fixed = Packed::value()
-        .raw(&record.account.to_bytes())
-        .u64(record.created_at_ms);
+    let fixed = Packed::value().raw(&record.account.to_bytes()).u64(record.created_at_ms);
     fixed.raw(record.password.as_bytes())
 }
 

@@ -30,9 +30,7 @@ pub(super) struct Disk {
 
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Disk")
-            .field("written", &self.written)
-            .finish_non_exhaustive()
+        f.debug_struct("Disk").field("written", &self.written).finish_non_exhaustive()
     }
 }
 
@@ -49,9 +47,7 @@ impl Disk {
         let disk = Self {
             database,
             rows,
-            stripes: std::iter::repeat_with(Mutex::default)
-                .take(STRIPES)
-                .collect(),
+            stripes: std::iter::repeat_with(Mutex::default).take(STRIPES).collect(),
             hasher: RandomState::new(),
             written: AtomicU64::new(0),
             synced: Arc::default(),
@@ -94,18 +90,12 @@ impl Disk {
     }
 
     pub(super) fn batch(&self) -> Batch {
-        Batch {
-            writes: self.database.batch(),
-            rows: self.rows.clone(),
-        }
+        Batch { writes: self.database.batch(), rows: self.rows.clone() }
     }
 
     /// Every write of a batch or none, in memory at once and on the disk with the next sync.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        batch
-            .writes
-            .commit()
-            .map_err(|error| StoreError::Unknown(error.to_string()))?;
+        batch.writes.commit().map_err(|error| StoreError::Unknown(error.to_string()))?;
         self.written.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
@@ -113,25 +103,19 @@ impl Disk {
     /// The rows `from..=upto`, ascending.
     pub(super) fn range(&self, from: &Packed, upto: &Packed) -> Rows<'_> {
         let rows = self.rows.range(from.bytes()..=upto.bytes());
-        Rows(Box::new(
-            rows.map(|row| row.into_inner().map(shared).map_err(unread)),
-        ))
+        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
     }
 
     /// The rows of a prefix, descending.
     pub(super) fn newest(&self, prefix: &Packed) -> Rows<'_> {
         let rows = self.rows.prefix(prefix.bytes()).rev();
-        Rows(Box::new(
-            rows.map(|row| row.into_inner().map(shared).map_err(unread)),
-        ))
+        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
     }
 
     /// The rows of a prefix, ascending.
     pub(super) fn all(&self, prefix: &Packed) -> Rows<'_> {
         let rows = self.rows.prefix(prefix.bytes());
-        Rows(Box::new(
-            rows.map(|row| row.into_inner().map(shared).map_err(unread)),
-        ))
+        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
     }
 
     /// Returns once everything that was written before is on the disk.
@@ -174,8 +158,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn put(&mut self, key: &Packed, value: Packed) {
-        self.writes
-            .insert(&self.rows, key.bytes(), value.into_vec());
+        self.writes.insert(&self.rows, key.bytes(), value.into_vec());
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
@@ -197,9 +180,9 @@ fn unopened(directory: &Path, error: &fjall::Error) -> StoreError {
         fjall::Error::Locked => {
             StoreError::Unavailable(format!("{directory} is in use by another process"))
         }
-        fjall::Error::InvalidVersion(_) => StoreError::Schema(format!(
-            "{directory} was written by another program: {error}"
-        )),
+        fjall::Error::InvalidVersion(_) => {
+            StoreError::Schema(format!("{directory} was written by another program: {error}"))
+        }
         _ => StoreError::Unavailable(format!("{directory} cannot be opened: {error}")),
     }
 }

@@ -13,18 +13,13 @@ use crate::{LogRow, LogStore, StoreError};
 impl LogStore for EmbeddedStore {
     async fn open_session(&self, session: SessionId, lanes: u8) -> Result<(), StoreError> {
         let key = Packed::key(Tag::Lanes).raw(&session.to_bytes());
-        self.settled(move |disk| disk.put(&key, Packed::value().u8(lanes)))
-            .await
+        self.settled(move |disk| disk.put(&key, Packed::value().u8(lanes))).await
     }
 
     async fn lanes(&self, session: SessionId) -> Result<Option<u8>, StoreError> {
         let key = Packed::key(Tag::Lanes).raw(&session.to_bytes());
-        self.settled(move |disk| {
-            disk.get(&key)?
-                .map(|lanes| Parts::of(&lanes).u8())
-                .transpose()
-        })
-        .await
+        self.settled(move |disk| disk.get(&key)?.map(|lanes| Parts::of(&lanes).u8()).transpose())
+            .await
     }
 
     /// Blocks are found by their keys, whatever their chunk.
@@ -61,11 +56,8 @@ impl LogStore for EmbeddedStore {
             return Ok(Vec::new());
         }
         self.settled(move |disk| {
-            let rows = disk
-                .range(&key(lane, from), &key(lane, end.prev()))
-                .take(limit);
-            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value)))
-                .collect()
+            let rows = disk.range(&key(lane, from), &key(lane, end.prev())).take(limit);
+            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value))).collect()
         })
         .await
     }
@@ -88,9 +80,7 @@ impl LogStore for EmbeddedStore {
 }
 
 fn prefix(lane: LaneId) -> Packed {
-    Packed::key(Tag::Block)
-        .raw(&lane.session.to_bytes())
-        .u8(lane.lane.0)
+    Packed::key(Tag::Block).raw(&lane.session.to_bytes()).u8(lane.lane.0)
 }
 
 fn key(lane: LaneId, seq: BlockSeq) -> Packed {
@@ -101,9 +91,5 @@ fn decode(key: &[u8], value: &[u8]) -> Result<LogRow, StoreError> {
     let mut place = Parts::of(key);
     let _tag_session_lane = place.array::<18>()?;
     let mut parts = Parts::of(value);
-    Ok(LogRow {
-        seq: BlockSeq(place.u64()?),
-        prev: ChainHash(parts.array()?),
-        block: parts.rest(),
-    })
+    Ok(LogRow { seq: BlockSeq(place.u64()?), prev: ChainHash(parts.array()?), block: parts.rest() })
 }

@@ -10,9 +10,7 @@ const POM: &str = "dev/cassandra/pom.xml";
 
 /// A file of the repository.
 pub(super) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 /// The directory with the jars; fetched unless the cache has them.
@@ -25,11 +23,7 @@ pub(super) fn directory() -> Result<PathBuf, String> {
     if entry.is_dir() {
         return Ok(entry);
     }
-    let scratch = root.join(format!(
-        ".new-{name}-{}-{}",
-        std::process::id(),
-        fastrand::u32(..)
-    ));
+    let scratch = root.join(format!(".new-{name}-{}-{}", std::process::id(), fastrand::u32(..)));
     fs::create_dir_all(&scratch).map_err(|error| format!("{} : {error}", scratch.display()))?;
     let fetched = fetch(&pom, &scratch).and_then(|()| match fs::rename(&scratch, &entry) {
         // Another process was faster; both fetched the same.
@@ -56,10 +50,7 @@ fn fetch(pom: &Path, to: &Path) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "mvn could not fetch Cassandra: {}",
-        String::from_utf8_lossy(&output.stdout)
-    ))
+    Err(format!("mvn could not fetch Cassandra: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
 /// `$IRIS_CACHE`, else `iris` in the user's cache directory.

@@ -13,12 +13,7 @@ fn database(kind: DbError) -> ExecutionError {
 
 fn timeout(write_type: WriteType) -> DbError {
     let consistency = Consistency::LocalQuorum;
-    DbError::WriteTimeout {
-        consistency,
-        received: 1,
-        required: 2,
-        write_type,
-    }
+    DbError::WriteTimeout { consistency, received: 1, required: 2, write_type }
 }
 
 fn failure() -> DbError {
@@ -47,25 +42,16 @@ fn a_write_that_may_have_happened_is_unknown() {
     ];
     for error in unclear {
         let write = of_execution(&error, Effect::Possible);
-        assert!(
-            matches!(write, StoreError::Unknown(_)),
-            "{error}: {write:?}"
-        );
+        assert!(matches!(write, StoreError::Unknown(_)), "{error}: {write:?}");
         let read = of_execution(&error, Effect::None);
-        assert!(
-            matches!(read, StoreError::Unavailable(_)),
-            "{error}: {read:?}"
-        );
+        assert!(matches!(read, StoreError::Unavailable(_)), "{error}: {read:?}");
     }
 }
 
 #[test]
 fn a_write_that_was_refused_had_no_effect() {
-    let unavailable = DbError::Unavailable {
-        consistency: Consistency::LocalQuorum,
-        required: 2,
-        alive: 1,
-    };
+    let unavailable =
+        DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 };
     let refused = [
         database(unavailable),
         database(DbError::Overloaded),
@@ -78,10 +64,7 @@ fn a_write_that_was_refused_had_no_effect() {
     for error in refused {
         for effect in [Effect::None, Effect::Possible] {
             let mapped = of_execution(&error, effect);
-            assert!(
-                matches!(mapped, StoreError::Unavailable(_)),
-                "{error}: {mapped:?}"
-            );
+            assert!(matches!(mapped, StoreError::Unavailable(_)), "{error}: {mapped:?}");
         }
     }
 }
@@ -103,11 +86,7 @@ fn what_trying_again_cannot_help_says_so() {
         "bad credentials".to_owned(),
     );
     assert!(setup_denies(&refused));
-    assert!(setup_denies(
-        &ConnectionSetupRequestErrorKind::MissingAuthentication
-    ));
-    assert!(!setup_denies(
-        &ConnectionSetupRequestErrorKind::UnableToAllocStreamId
-    ));
+    assert!(setup_denies(&ConnectionSetupRequestErrorKind::MissingAuthentication));
+    assert!(!setup_denies(&ConnectionSetupRequestErrorKind::UnableToAllocStreamId));
     assert!(!denies(&ConnectionError::ConnectTimeout));
 }

@@ -53,10 +53,7 @@ impl Lock {
                 )
                 .await?,
             free: client
-                .prepare(
-                    Kind::Cas,
-                    &format!("DELETE FROM {table} WHERE version = ? IF holder = ?"),
-                )
+                .prepare(Kind::Cas, &format!("DELETE FROM {table} WHERE version = ? IF holder = ?"))
                 .await?,
             until: None,
         })
@@ -81,9 +78,7 @@ impl Lock {
         needed: Duration,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let swap = client
-            .compare(&self.renew, (self.holder, ROW, self.holder))
-            .await?;
+        let swap = client.compare(&self.renew, (self.holder, ROW, self.holder)).await?;
         let until = begun + TTL;
         self.until = (swap.outcome == Cas::Applied).then_some(until);
         match self.until {

@@ -77,22 +77,16 @@ pub async fn migrate(
     mut progress: impl FnMut(MigrationEvent) + Send,
 ) -> Result<u32, StoreError> {
     let client = Client::connect(config).await?;
-    let job = Job {
-        client: &client,
-        timeout: config.timeouts.schema,
-    };
+    let job = Job { client: &client, timeout: config.timeouts.schema };
     if !job.has_keyspace().await? {
         progress(MigrationEvent::CreatingKeyspace);
-        job.create_keyspace(options.create_keyspace.as_ref())
-            .await?;
+        job.create_keyspace(options.create_keyspace.as_ref()).await?;
     }
     if !super::has_table(&client).await? {
         job.apply(BOOTSTRAP).await?;
     }
     if is_current(&client).await? {
-        progress(MigrationEvent::Done {
-            version: SCHEMA_VERSION,
-        });
+        progress(MigrationEvent::Done { version: SCHEMA_VERSION });
         return Ok(SCHEMA_VERSION);
     }
     let mut lock = Lock::prepare(&client, holder()).await?;
@@ -101,9 +95,7 @@ pub async fn migrate(
     let done = job.apply_missing(&mut lock, &mut progress).await;
     lock.free(&client).await;
     done?;
-    progress(MigrationEvent::Done {
-        version: SCHEMA_VERSION,
-    });
+    progress(MigrationEvent::Done { version: SCHEMA_VERSION });
     Ok(SCHEMA_VERSION)
 }
 
@@ -197,10 +189,8 @@ impl Job<'_> {
                     .to_owned(),
             ));
         }
-        let copies: Vec<_> = datacenters
-            .iter()
-            .map(|(name, copies)| format!("'{name}': '{copies}'"))
-            .collect();
+        let copies: Vec<_> =
+            datacenters.iter().map(|(name, copies)| format!("'{name}': '{copies}'")).collect();
         self.apply(&format!(
             "CREATE KEYSPACE IF NOT EXISTS {{keyspace}} WITH replication = \
              {{'class': 'NetworkTopologyStrategy', {}}} AND durable_writes = true",
@@ -218,13 +208,9 @@ impl Job<'_> {
             .query_unpaged(statement, ())
             .await
             .map_err(|error| of_execution(&error, Effect::Possible))?;
-        self.session()
-            .await_schema_agreement()
-            .await
-            .map(drop)
-            .map_err(|error| {
-                StoreError::Unknown(format!("the nodes do not agree on the schema: {error}"))
-            })
+        self.session().await_schema_agreement().await.map(drop).map_err(|error| {
+            StoreError::Unknown(format!("the nodes do not agree on the schema: {error}"))
+        })
     }
 
     async fn apply_missing(
@@ -277,10 +263,8 @@ impl Job<'_> {
                  VALUES (?, ?, toTimestamp(now())) IF NOT EXISTS",
             )
             .await?;
-        let swap = self
-            .client
-            .compare(&insert, (int("version", version.into())?, checksum))
-            .await?;
+        let swap =
+            self.client.compare(&insert, (int("version", version.into())?, checksum)).await?;
         let found = swap.found("checksum").and_then(|value| value.into_string());
         match swap.outcome {
             Cas::Applied => Ok(()),

@@ -37,15 +37,9 @@ impl AccountState {
             let state = stored_rows::encode_account(&row.state);
             let bytes = state.len();
             let values = (row.account.to_bytes(), state);
-            vec![Stamped {
-                values,
-                timestamp: row.timestamp,
-                bytes,
-            }]
+            vec![Stamped { values, timestamp: row.timestamp, bytes }]
         };
-        self.insert
-            .write(client, slots, rows.iter().map(stamped).collect())
-            .await
+        self.insert.write(client, slots, rows.iter().map(stamped).collect()).await
     }
 
     pub(in crate::cassandra) async fn read(
@@ -56,8 +50,6 @@ impl AccountState {
         let result = client.read(&self.read, (account.to_bytes(),)).await?;
         let row = first::<(Option<Bytes>,)>(&result)?;
         let Some((state,)) = row else { return Ok(None) };
-        stored_rows::decode_account(present("state", state)?)
-            .map(Some)
-            .map_err(undecodable)
+        stored_rows::decode_account(present("state", state)?).map(Some).map_err(undecodable)
     }
 }

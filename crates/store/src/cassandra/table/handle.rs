@@ -55,9 +55,7 @@ impl Handle {
             Cas::Refused => {
                 let account = swap.found("account").and_then(|value| value.into_blob());
                 let password = swap.found("password").and_then(|value| value.into_string());
-                let created = swap
-                    .found("created_at_ms")
-                    .and_then(|value| value.as_bigint());
+                let created = swap.found("created_at_ms").and_then(|value| value.as_bigint());
                 record_of((account.map(Bytes::from), password, created)).map(HandleClaim::Taken)
             }
         }

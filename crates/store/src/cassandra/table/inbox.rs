@@ -64,15 +64,10 @@ impl Inbox {
                     values: (key.0, key.1, first, bytes, self.ttl_s),
                     timestamp: run.timestamp,
                 };
-                partitions
-                    .entry((run.account, bucket))
-                    .or_default()
-                    .push(stamped);
+                partitions.entry((run.account, bucket)).or_default().push(stamped);
             }
         }
-        self.insert
-            .write(client, slots, partitions.into_values().collect())
-            .await
+        self.insert.write(client, slots, partitions.into_values().collect()).await
     }
 
     pub(in crate::cassandra) async fn read(
@@ -101,31 +96,17 @@ impl Inbox {
         page: &mut Page,
     ) -> Result<(), StoreError> {
         let begin = bucket * BUCKET_PLACES;
-        let from = page
-            .wanted
-            .0
-            .0
-            .saturating_sub(RUN_PLACES_MAX - 1)
-            .max(begin);
+        let from = page.wanted.0.0.saturating_sub(RUN_PLACES_MAX - 1).max(begin);
         let upto = page.wanted.1.0.min(begin + BUCKET_PLACES - 1);
         let bucket = bigint("bucket", bucket)?;
-        let values = (
-            account.to_bytes(),
-            bucket,
-            bigint("place", from)?,
-            bigint("place", upto)?,
-        );
+        let values = (account.to_bytes(), bucket, bigint("place", from)?, bigint("place", upto)?);
         let take = |(first, run, written): Columns| {
             let first = InboxSeq(number("first", first)?);
             let run = stored_rows::decode_inbox_run(present("run", run)?).map_err(undecodable)?;
             // Rows come in the order of their first places: no later one covers a place below.
             page.settle(first);
             page.offer(run, present("write timestamp", written)?);
-            Ok(if page.full {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            })
+            Ok(if page.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         client.pages(&self.range, PAGE, values, take).await
     }
@@ -162,10 +143,7 @@ impl Page {
     fn offer(&mut self, run: Vec<InboxItem>, written: i64) {
         for item in run {
             let wanted = self.wanted.0 <= item.seq && item.seq <= self.wanted.1;
-            let newest = self
-                .open
-                .get(&item.seq)
-                .is_none_or(|(other, _)| *other < written);
+            let newest = self.open.get(&item.seq).is_none_or(|(other, _)| *other < written);
             if wanted && newest {
                 self.open.insert(item.seq, (written, item));
             }
@@ -211,12 +189,7 @@ fn pieces(items: &[InboxItem]) -> impl Iterator<Item = (u64, InboxSeq, &[InboxIt
                 && offset < RUN_PLACES_MAX
                 && bucket_of(item.seq) == bucket_of(first)
         };
-        let length = rest
-            .iter()
-            .enumerate()
-            .take_while(|pair| fits(*pair))
-            .count()
-            .max(1);
+        let length = rest.iter().enumerate().take_while(|pair| fits(*pair)).count().max(1);
         let (piece, others) = rest.split_at(length);
         rest = others;
         Some((bucket_of(first), first, piece))

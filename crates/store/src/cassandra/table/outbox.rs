@@ -56,23 +56,11 @@ impl Outbox {
             let (peers, peer) = place(row.to);
             let item = stored_rows::encode_outbox_item(&row.item);
             let bytes = item.len();
-            let values = (
-                shard(of),
-                peers,
-                peer,
-                bigint("item", row.item.seq.0)?,
-                item,
-            );
-            let stamped = Stamped {
-                values,
-                timestamp: row.timestamp,
-                bytes,
-            };
+            let values = (shard(of), peers, peer, bigint("item", row.item.seq.0)?, item);
+            let stamped = Stamped { values, timestamp: row.timestamp, bytes };
             partitions.entry(peers).or_default().push(stamped);
         }
-        self.insert
-            .write(client, slots, partitions.into_values().collect())
-            .await
+        self.insert.write(client, slots, partitions.into_values().collect()).await
     }
 
     /// Deletes the items that their destinations confirmed, as of the rows that say so.
@@ -84,22 +72,13 @@ impl Outbox {
         rows: &[PeerRow],
     ) -> Result<(), StoreError> {
         let mut partitions: BTreeMap<i32, Vec<_>> = BTreeMap::new();
-        for row in rows
-            .iter()
-            .filter(|row| row.forget_items && row.out_confirmed.0 > 0)
-        {
+        for row in rows.iter().filter(|row| row.forget_items && row.out_confirmed.0 > 0) {
             let (peers, peer) = place(row.peer);
             let values = (shard(of), peers, peer, bigint("item", row.out_confirmed.0)?);
-            let stamped = Stamped {
-                values,
-                timestamp: row.timestamp,
-                bytes: 32,
-            };
+            let stamped = Stamped { values, timestamp: row.timestamp, bytes: 32 };
             partitions.entry(peers).or_default().push(stamped);
         }
-        self.forget
-            .write(client, slots, partitions.into_values().collect())
-            .await
+        self.forget.write(client, slots, partitions.into_values().collect()).await
     }
 
     /// The items without confirmation, by what the rows of `shard_peer` say of it: an item that they
@@ -111,19 +90,12 @@ impl Outbox {
         known: &[(ShardId, PeerNumbers)],
     ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
         let open = |numbers: &PeerNumbers| numbers.out_confirmed.next() < numbers.out_next;
-        let known: BTreeMap<_, _> = known
-            .iter()
-            .filter(|(_, numbers)| open(numbers))
-            .copied()
-            .collect();
+        let known: BTreeMap<_, _> =
+            known.iter().filter(|(_, numbers)| open(numbers)).copied().collect();
         let partitions: BTreeSet<_> = known.keys().map(|peer| place(*peer).0).collect();
-        let reads = partitions
-            .into_iter()
-            .map(|peers| self.read_one(client, of, peers, &known));
-        let items: Vec<Vec<_>> = futures::stream::iter(reads)
-            .buffered(PARTITIONS_AT_ONCE)
-            .try_collect()
-            .await?;
+        let reads = partitions.into_iter().map(|peers| self.read_one(client, of, peers, &known));
+        let items: Vec<Vec<_>> =
+            futures::stream::iter(reads).buffered(PARTITIONS_AT_ONCE).try_collect().await?;
         Ok(items.into_iter().flatten().collect())
     }
 
@@ -136,22 +108,14 @@ impl Outbox {
     ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
         let mut items = Vec::new();
         let take = |(peer, seq, item): (i32, i64, Option<Bytes>)| {
-            let (to, seq) = (
-                ShardId::new(number("peer", peer)?),
-                OutboxSeq(number("seq", seq)?),
-            );
-            if known
-                .get(&to)
-                .is_some_and(|numbers| seq > numbers.out_confirmed)
-            {
+            let (to, seq) = (ShardId::new(number("peer", peer)?), OutboxSeq(number("seq", seq)?));
+            if known.get(&to).is_some_and(|numbers| seq > numbers.out_confirmed) {
                 let item = stored_rows::decode_outbox_item(seq, present("item", item)?);
                 items.push((to, item.map_err(undecodable)?));
             }
             Ok(ControlFlow::Continue(()))
         };
-        client
-            .pages(&self.read, PAGE, (shard(of), peers), take)
-            .await?;
+        client.pages(&self.read, PAGE, (shard(of), peers), take).await?;
         Ok(items)
     }
 }

@@ -54,9 +54,7 @@ impl SessionLane {
         session: SessionId,
         lanes: u8,
     ) -> Result<(), StoreError> {
-        client
-            .write(&self.open, (session.uuid(), i32::from(lanes)))
-            .await
+        client.write(&self.open, (session.uuid(), i32::from(lanes))).await
     }
 
     pub(in crate::cassandra) async fn lanes(
@@ -66,9 +64,7 @@ impl SessionLane {
     ) -> Result<Option<u8>, StoreError> {
         let result = client.read(&self.lanes, (session.uuid(),)).await?;
         let row = first::<(Option<i32>,)>(&result)?;
-        row.and_then(|(lanes,)| lanes)
-            .map(|lanes| number("lanes", lanes))
-            .transpose()
+        row.and_then(|(lanes,)| lanes).map(|lanes| number("lanes", lanes)).transpose()
     }
 
     pub(in crate::cassandra) async fn raise(
@@ -79,12 +75,7 @@ impl SessionLane {
     ) -> Result<(), StoreError> {
         let chunk = bigint("chunk", chunk)?;
         let timestamp = chunk.saturating_add(1);
-        client
-            .write(
-                &self.raise,
-                (of.session.uuid(), lane(of.lane), chunk, timestamp),
-            )
-            .await
+        client.write(&self.raise, (of.session.uuid(), lane(of.lane), chunk, timestamp)).await
     }
 
     pub(in crate::cassandra) async fn newest(
@@ -92,12 +83,8 @@ impl SessionLane {
         client: &Client,
         of: LaneId,
     ) -> Result<Option<u64>, StoreError> {
-        let result = client
-            .read(&self.newest, (of.session.uuid(), lane(of.lane)))
-            .await?;
+        let result = client.read(&self.newest, (of.session.uuid(), lane(of.lane))).await?;
         let row = first::<(Option<i64>,)>(&result)?;
-        row.and_then(|(chunk,)| chunk)
-            .map(|chunk| number("chunk", chunk))
-            .transpose()
+        row.and_then(|(chunk,)| chunk).map(|chunk| number("chunk", chunk)).transpose()
     }
 }

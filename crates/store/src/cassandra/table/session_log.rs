@@ -37,17 +37,14 @@ impl SessionLog {
         Ok(Self {
             append: client
                 .prepare(
-                    Kind::Write,
+                    Kind::Append,
                     "INSERT INTO {keyspace}.session_log \
                      (session, lane, chunk, seq, prev_hash, block) VALUES (?, ?, ?, ?, ?, ?) \
                      USING TTL ?",
                 )
                 .await?,
             newest: client
-                .prepare(
-                    Kind::TailRead,
-                    &format!("{select} ORDER BY seq DESC LIMIT ?"),
-                )
+                .prepare(Kind::TailRead, &format!("{select} ORDER BY seq DESC LIMIT ?"))
                 .await?,
             range: client
                 .prepare(
@@ -68,15 +65,7 @@ impl SessionLog {
         let (session, lane) = key(of);
         let chunk = int("chunk", row.seq.0 / LOG_CHUNK_BLOCKS)?;
         let seq = bigint("block", row.seq.0)?;
-        let values = (
-            session,
-            lane,
-            chunk,
-            seq,
-            row.prev.0.as_slice(),
-            &row.block,
-            self.ttl_s,
-        );
+        let values = (session, lane, chunk, seq, row.prev.0.as_slice(), &row.block, self.ttl_s);
         client.write(&self.append, values).await
     }
 
@@ -106,14 +95,7 @@ impl SessionLog {
         // Beyond what can be stored there is nothing.
         let end = i64::try_from(end.0).unwrap_or(i64::MAX);
         let from = bigint("block", from.0)?;
-        let values = (
-            session,
-            lane,
-            int("chunk", chunk)?,
-            from,
-            end,
-            limited(limit),
-        );
+        let values = (session, lane, int("chunk", chunk)?, from, end, limited(limit));
         collect(client, &self.range, values).await
     }
 }

@@ -45,10 +45,7 @@ impl SessionSeal {
             Cas::Applied => Ok(end),
             Cas::Refused => {
                 let decided = swap.found("end_block").and_then(|value| value.as_bigint());
-                Ok(BlockSeq(number(
-                    "end_block",
-                    present("end_block", decided)?,
-                )?))
+                Ok(BlockSeq(number("end_block", present("end_block", decided)?)?))
             }
         }
     }
@@ -58,9 +55,7 @@ impl SessionSeal {
         client: &Client,
         of: LaneId,
     ) -> Result<Option<BlockSeq>, StoreError> {
-        let result = client
-            .read(&self.read, (of.session.uuid(), lane(of.lane)))
-            .await?;
+        let result = client.read(&self.read, (of.session.uuid(), lane(of.lane))).await?;
         match first::<(Option<i64>,)>(&result)? {
             None => Ok(None),
             Some((end,)) => {

@@ -43,11 +43,7 @@ impl ShardCheckpoint {
             bigint("block", checkpoint.block.0)?,
             bigint("clock", checkpoint.clock.0)?,
         );
-        let row = Stamped {
-            values,
-            timestamp,
-            bytes: 40,
-        };
+        let row = Stamped { values, timestamp, bytes: 40 };
         self.insert.write(client, slots, vec![vec![row]]).await
     }
 

@@ -15,14 +15,7 @@ use crate::{Cas, ShardRef, StoreError};
 const PAGE: i32 = 256;
 
 /// The columns of a row in every read.
-type Columns = (
-    i64,
-    Option<Uuid>,
-    Option<i32>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-);
+type Columns = (i64, Option<Uuid>, Option<i32>, Option<i64>, Option<i64>, Option<i64>);
 
 const COLUMNS: &str = "epoch, session, lane, first_block, released_block, head_epoch";
 
@@ -133,17 +126,8 @@ impl ShardEpoch {
         let epoch = i64::from(row.epoch.0);
         let first_block = bigint("block", row.first_block.0)?;
         let raise = (epoch, shard, home_gen, before);
-        let insert = (
-            shard,
-            home_gen,
-            epoch,
-            row.session.uuid(),
-            lane(row.lane),
-            first_block,
-        );
-        let swap = client
-            .compare_batch(&[&self.raise, &self.insert], (raise, insert))
-            .await?;
+        let insert = (shard, home_gen, epoch, row.session.uuid(), lane(row.lane), first_block);
+        let swap = client.compare_batch(&[&self.raise, &self.insert], (raise, insert)).await?;
         Ok(swap.outcome)
     }
 

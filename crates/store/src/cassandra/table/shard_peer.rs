@@ -47,15 +47,9 @@ impl ShardPeer {
             });
             let bytes = state.len();
             let values = (shard(of), shard(row.peer), state);
-            Stamped {
-                values,
-                timestamp: row.timestamp,
-                bytes,
-            }
+            Stamped { values, timestamp: row.timestamp, bytes }
         };
-        self.insert
-            .write(client, slots, vec![rows.iter().map(stamped).collect()])
-            .await
+        self.insert.write(client, slots, vec![rows.iter().map(stamped).collect()]).await
     }
 
     pub(in crate::cassandra) async fn read(

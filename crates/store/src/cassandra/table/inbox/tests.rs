@@ -6,11 +6,7 @@ use iris_core::clock::Hlc;
 use super::*;
 
 fn item(seq: u64, clock: u64) -> InboxItem {
-    InboxItem {
-        seq: InboxSeq(seq),
-        clock: Hlc(clock),
-        content: InboxContent::Hole,
-    }
+    InboxItem { seq: InboxSeq(seq), clock: Hlc(clock), content: InboxContent::Hole }
 }
 
 fn run(places: impl IntoIterator<Item = u64>) -> Vec<InboxItem> {
@@ -40,10 +36,7 @@ fn a_run_is_cut_at_partitions_at_the_bound_of_a_row_and_at_gaps() {
 }
 
 fn taken(page: &Page) -> Vec<(u64, u64)> {
-    page.taken
-        .iter()
-        .map(|item| (item.seq.0, item.clock.0))
-        .collect()
+    page.taken.iter().map(|item| (item.seq.0, item.clock.0)).collect()
 }
 
 #[test]
@@ -56,15 +49,7 @@ fn each_place_comes_from_the_newest_row_that_has_it() {
     page.settle(InboxSeq(5));
     page.offer((5..=5).map(|seq| item(seq, 300)).collect(), 9);
     page.settle(InboxSeq(1024));
-    let expected = [
-        (3, 100),
-        (4, 100),
-        (5, 300),
-        (6, 100),
-        (7, 200),
-        (8, 200),
-        (9, 200),
-    ];
+    let expected = [(3, 100), (4, 100), (5, 300), (6, 100), (7, 200), (8, 200), (9, 200)];
     assert_eq!(taken(&page), expected);
 }
 

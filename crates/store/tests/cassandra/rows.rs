@@ -1,0 +1,199 @@
+//! What is in the tables after a flush, whole and broken.
+
+use iris_core::account::{InboxContent, InboxItem};
+use iris_core::clock::{Hlc, LogicalTimestamp};
+use iris_core::id::{AccountId, ShardCount, ShardId, TenantNo};
+use iris_core::message::Parcel;
+use iris_core::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::shard::{AccountRow, Flush, InboxRun, OutboxItem, OutboxRow, PeerRow};
+use iris_store::testing::Cassandra;
+use iris_store::{Checkpoint, DerivedStore as _, LogStore as _, ShardRef, StoreError};
+
+use crate::raw;
+
+const SHARD: ShardRef = ShardRef { shard: ShardId::new(7), home_gen: HomeGen(0) };
+const PEER: ShardId = ShardId::new(9);
+
+fn at(epoch: u32, pos: u64) -> LogicalTimestamp {
+    LogicalTimestamp::new(HomeGen(0), Epoch(epoch), ShardSeq(pos))
+}
+
+fn account() -> AccountId {
+    let count = ShardCount::new(1024).unwrap();
+    AccountId::in_shard(SHARD.shard, count, TenantNo(0), 4711)
+}
+
+fn item(seq: u64, epoch: u32) -> OutboxRow {
+    let notice = iris_core::message::Notice {
+        account: account(),
+        device: iris_core::id::DeviceNo(1),
+        client_seq: iris_core::seq::ClientSeq(1),
+        msg_id: iris_core::id::MsgId([0; 16]),
+        code: iris_core::code::Code::NoConversation,
+    };
+    let item = OutboxItem {
+        seq: OutboxSeq(seq),
+        pos: ShardSeq(seq),
+        queued_at: iris_core::clock::WallMs(1),
+        parcel: Parcel::Notice(notice),
+    };
+    OutboxRow { to: PEER, item, timestamp: at(epoch, seq) }
+}
+
+fn peer(confirmed: u64, epoch: u32, pos: u64) -> PeerRow {
+    PeerRow {
+        peer: PEER,
+        out_next: OutboxSeq(10),
+        out_confirmed: OutboxSeq(confirmed),
+        in_next: OutboxSeq(1),
+        pos: ShardSeq(pos),
+        forget_items: true,
+        timestamp: at(epoch, pos),
+    }
+}
+
+/// One row of everything.
+fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
+    let place = InboxItem { seq: InboxSeq(1), clock: Hlc(1), content: InboxContent::Hole };
+    let state = iris_core::account::Account::new(ShardSeq(pos));
+    let timestamp = at(epoch, pos);
+    let flush = Flush {
+        after: ShardSeq(pos + 1),
+        accounts: vec![AccountRow { account: account(), state, timestamp }],
+        inbox: vec![InboxRun { account: account(), items: vec![place], timestamp }],
+        peers: vec![peer(0, epoch, pos)],
+        outbox: vec![item(1, epoch), item(2, epoch)],
+        checkpoint: ShardSeq(pos),
+        clock: Hlc(1),
+        timestamp,
+    };
+    let block = iris_core::seq::BlockSeq(pos);
+    let checkpoint =
+        Checkpoint { epoch: Epoch(epoch), pos: ShardSeq(pos), block, clock: flush.clock };
+    (flush, checkpoint)
+}
+
+/// The tables a flush writes, in its order.
+const TABLES: [&str; 5] = ["inbox", "outbox", "account_state", "shard_peer", "shard_checkpoint"];
+
+/// A step that cannot be written, for want of its table, leaves the steps after it undone.
+async fn broken_at(missing: &str, written: &[&str], untouched: &[&str]) {
+    let node = Cassandra::shared().await.unwrap();
+    let keyspace = format!("broken_at_{missing}");
+    let store = node.store(&keyspace).await.unwrap();
+    let session = raw::session(node).await;
+    raw::run(&session, &format!("DROP TABLE {keyspace}.{missing}")).await;
+    let (flush, checkpoint) = flush(1, 40);
+    let error = store.materialize(SHARD, &flush, checkpoint).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+    for table in TABLES.iter().filter(|table| **table != missing) {
+        let rows = raw::count(&session, &format!("{keyspace}.{table}")).await;
+        if written.contains(table) {
+            assert!(rows > 0, "{table} has no row");
+        }
+        if untouched.contains(table) {
+            assert_eq!(rows, 0, "{table} was written before {missing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_points_to_a_run_that_is_not_durable() {
+    broken_at("inbox", &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
+}
+
+#[tokio::test]
+async fn nothing_counts_an_item_that_is_not_durable() {
+    broken_at("outbox", &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
+}
+
+#[tokio::test]
+async fn no_checkpoint_promises_an_account_that_is_not_durable() {
+    broken_at("account_state", &["inbox", "outbox"], &["shard_checkpoint"]).await;
+}
+
+#[tokio::test]
+async fn no_item_is_deleted_before_it_is_counted_as_confirmed() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("confirmed").await.unwrap();
+    let session = raw::session(node).await;
+    let (first, checkpoint) = flush(1, 40);
+    store.materialize(SHARD, &first, checkpoint).await.unwrap();
+    assert_eq!(raw::count(&session, "confirmed.outbox").await, 2);
+
+    raw::run(&session, "DROP TABLE confirmed.shard_peer").await;
+    let (second, checkpoint) = flush(1, 50);
+    let confirming = Flush { peers: vec![peer(2, 1, 50)], outbox: Vec::new(), ..second };
+    store.materialize(SHARD, &confirming, checkpoint).await.unwrap_err();
+    assert_eq!(raw::count(&session, "confirmed.outbox").await, 2, "deleted too early");
+    let found = store.checkpoint(SHARD.shard).await.unwrap();
+    assert_eq!(found.map(|found| found.pos), Some(ShardSeq(40)), "promised too early");
+}
+
+#[tokio::test]
+async fn confirmed_items_are_deleted_for_good_and_others_are_not() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("deleted").await.unwrap();
+    let session = raw::session(node).await;
+    let write = async |flush: Flush, checkpoint| {
+        store.materialize(SHARD, &flush, checkpoint).await.unwrap();
+        let rows = raw::rows::<(i64,)>(&session, "SELECT seq FROM deleted.outbox").await;
+        rows.into_iter().map(|(seq,)| seq).collect::<Vec<_>>()
+    };
+    let (first, checkpoint) = flush(1, 40);
+    assert_eq!(write(first.clone(), checkpoint).await, [1, 2]);
+    let (second, later) = flush(2, 50);
+    let confirming = Flush { peers: vec![peer(1, 2, 50)], outbox: Vec::new(), ..second.clone() };
+    assert_eq!(write(confirming, later).await, [2]);
+    // The deposed owner's flush lands late: what was deleted stays so by its timestamp.
+    assert_eq!(write(first, checkpoint).await, [2]);
+    let more = Flush { peers: vec![peer(1, 2, 50)], outbox: vec![item(3, 2)], ..second };
+    assert_eq!(write(more, later).await, [2, 3]);
+}
+
+#[tokio::test]
+async fn partitions_of_an_inbox_are_bounded() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("bounded").await.unwrap();
+    let session = raw::session(node).await;
+    let places = (1..=2500).map(|seq| InboxItem {
+        seq: InboxSeq(seq),
+        clock: Hlc(1),
+        content: InboxContent::Hole,
+    });
+    let (first, checkpoint) = flush(1, 40);
+    let run = InboxRun { account: account(), items: places.collect(), timestamp: at(1, 40) };
+    let flush = Flush { inbox: vec![run], ..first };
+    store.materialize(SHARD, &flush, checkpoint).await.unwrap();
+    let cql = "SELECT bucket, first FROM bounded.inbox";
+    let rows = raw::rows::<(i64, i64)>(&session, cql).await;
+    assert!(rows.iter().all(|(bucket, first)| *bucket == first / 1024));
+    for bucket in 0..=2 {
+        let rows = rows.iter().filter(|row| row.0 == bucket).count();
+        assert!((1..=33).contains(&rows), "{rows} rows in partition {bucket}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_a_partition() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("chunks").await.unwrap();
+    let session = raw::session(node).await;
+    let lane = iris_core::id::LaneId {
+        session: iris_core::id::SessionId::from_random([3; 16]),
+        lane: iris_core::id::LaneNo(0),
+    };
+    for seq in [0, 4095, 4096, 12_287] {
+        store.open_chunk(lane, seq / 4096).await.unwrap();
+        let row = iris_store::LogRow {
+            seq: iris_core::seq::BlockSeq(seq),
+            prev: iris_core::block::ChainHash::START,
+            block: bytes::Bytes::from_static(b"block"),
+        };
+        store.append(lane, &row).await.unwrap();
+    }
+    let cql = "SELECT chunk, seq FROM chunks.session_log";
+    let mut rows = raw::rows::<(i32, i64)>(&session, cql).await;
+    rows.sort_unstable();
+    assert_eq!(rows, [(0, 0), (0, 4095), (1, 4096), (2, 12_287)]);
+}
