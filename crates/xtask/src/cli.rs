@@ -14,7 +14,7 @@ use crate::{
     cql::Session,
     down,
     progress::Progress,
-    selftest, status, up,
+    selftest, status, tidy, up,
 };
 
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ enum Command {
     /// Run Helm against the cluster
     #[command(disable_help_flag = true)]
     Helm(Rest),
+    /// Check the layers, the files and the words of the repository
+    Tidy,
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -148,6 +150,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Helm(rest) => {
             return Cluster::load()?.helm_command().args(rest.args).interactive();
         }
+        Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),
         Command::Cluster(inside) => return look_after(inside),

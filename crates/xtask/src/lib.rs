@@ -18,5 +18,6 @@ mod selftest;
 mod status;
 mod steps;
 mod template;
+mod tidy;
 mod tools;
 mod up;
