@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(port), Some(ca)) = (arguments.next(), arguments.next()) else {
         return Err("usage: fake-edge PORT CA_FILE".into());
     };
-    let edge = support::FakeEdge::start_at(port.parse()?, false).await;
+    let edge = support::FakeEdge::start_at(port.parse()?, false);
     std::fs::write(PathBuf::from(ca), edge.ca_pem())?;
     tokio::signal::ctrl_c().await?;
     Ok(())

@@ -19,7 +19,7 @@ use super::input::{Effect, Target};
 const PROTO: u32 = 1;
 /// WELCOME must come within this time, CHALLENGE before it included.
 const GREETING_US: u64 = 10_000_000;
-/// A connection that lived so long makes the waits start again from the shortest.
+/// A connection that lived so long, or moved a message, makes the waits start again from the shortest.
 const GOOD_US: u64 = 10_000_000;
 /// The keep-alive of a server that advises none.
 const KEEPALIVE_MS: u32 = 30_000;
@@ -63,6 +63,8 @@ pub(super) struct Open {
     heard_at: MonoUs,
     /// PING is on its way.
     pinged: bool,
+    /// A message was received or decided on it.
+    useful: bool,
     /// The server asked to leave: when, and where to.
     leave: Option<(MonoUs, Target, u32)>,
 }
@@ -159,7 +161,7 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         if let Link::Open(open) = &self.link
-            && now.us_since(open.since) >= GOOD_US
+            && (open.useful || now.us_since(open.since) >= GOOD_US)
         {
             self.backoff.reset();
         }
@@ -184,6 +186,13 @@ impl Session {
         self.calls.call_off(out);
         out.push(Effect::Event(Event::Stopped(stop.clone())));
         self.link = Link::Stopped(stop);
+    }
+
+    /// The connection moved a message.
+    pub(super) fn was_useful(&mut self) {
+        if let Link::Open(open) = &mut self.link {
+            open.useful = true;
+        }
     }
 
     pub(super) fn link_wake_at(&self) -> Option<MonoUs> {
@@ -347,6 +356,7 @@ impl Session {
             keepalive_us: u64::from(advised.max(KEEPALIVE_MS_MIN)) * 1000,
             heard_at: now,
             pinged: false,
+            useful: false,
             leave: None,
         });
         self.counters.connects += 1;

@@ -214,6 +214,7 @@ impl Session {
         if places.is_empty() {
             return;
         }
+        self.was_useful();
         let stream_gen = self.inbox.stream_gen;
         let ticket = self.persist(Record::Placed { stream_gen, places: places.clone() }, out);
         self.inbox.writing.push_back(Writing::Places { ticket, stream_gen, places });

@@ -264,6 +264,7 @@ impl Session {
         let upto = ClientSeq(ack.client_seq);
         match self.outbox.decided(now, upto, &ack.refusals, out) {
             Ok(true) => {
+                self.was_useful();
                 self.persist(Record::Decided { upto }, out);
             }
             Ok(false) => {}

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::{Bytes, BytesMut};
@@ -18,7 +17,7 @@ use iris_proto::frame::{Frame, FrameType, encode_message};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::directory::Access;
 use super::edge::{Order, Shared};
@@ -120,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self, mut told: mpsc::Receiver<Told>) {
         let mut orders = self.shared.orders.subscribe();
         while !self.last {
-            let expiry = sleep_until(self.until.into());
+            let expiry = sleep_until(self.until);
             tokio::select! {
                 frames = self.pipe.read(limits::FRAME_BYTES_MAX) => match frames {
                     Some(frames) => self.received(frames),

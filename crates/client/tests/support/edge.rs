@@ -106,27 +106,22 @@ impl Ca {
 }
 
 impl FakeEdge {
-    pub async fn start() -> Self {
-        Self::start_at(0, true).await
+    pub fn start() -> Self {
+        Self::start_at(0, true)
     }
 
-    pub async fn start_at(port: u16, history: bool) -> Self {
+    pub fn start_at(port: u16, history: bool) -> Self {
         let owner = Arc::new(Owner::new(history));
-        Self::start_with(port, owner, Arc::default(), Arc::new(Ca::new())).await
+        Self::start_with(port, owner, Arc::default(), Arc::new(Ca::new()))
     }
 
     /// A second edge of the same cluster.
-    pub async fn sibling(&self) -> Self {
+    pub fn sibling(&self) -> Self {
         let (owner, directory) = (&self.shared.owner, &self.shared.directory);
-        Self::start_with(0, Arc::clone(owner), Arc::clone(directory), Arc::clone(&self.ca)).await
+        Self::start_with(0, Arc::clone(owner), Arc::clone(directory), Arc::clone(&self.ca))
     }
 
-    async fn start_with(
-        port: u16,
-        owner: Arc<Owner>,
-        directory: Arc<Directory>,
-        ca: Arc<Ca>,
-    ) -> Self {
+    fn start_with(port: u16, owner: Arc<Owner>, directory: Arc<Directory>, ca: Arc<Ca>) -> Self {
         let listener = listen(port);
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

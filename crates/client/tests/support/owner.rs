@@ -1,7 +1,7 @@
 //! The owner of every shard: the engine of `iris_core` with a disk that is durable at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iris_core::clock::{MonoUs, Now, WallMs};
 use iris_core::engine::{Action, Engine};
@@ -12,6 +12,7 @@ use iris_core::shard::{
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::rows::Rows;
 
@@ -207,14 +208,14 @@ impl State {
         loop {
             let now = self.now();
             self.engine.tick(now, &mut self.actions);
-            if self.actions.is_empty() {
-                return;
-            }
             for action in std::mem::take(&mut self.actions) {
                 self.perform(now, action);
             }
             let cover = self.engine.fence_cover();
             self.engine.fence_read(now, now.mono, cover, &mut self.actions);
+            if self.actions.is_empty() {
+                return;
+            }
         }
     }
 

@@ -245,6 +245,25 @@ fn waits_grow_and_respect_what_the_server_says() {
 }
 
 #[test]
+fn connections_of_no_use_make_the_waits_grow_and_useful_ones_do_not() {
+    let longest = |useful: bool| {
+        let mut rig = Rig::open(start(), &welcome());
+        let mut longest = 0;
+        for n in 0..12 {
+            if useful {
+                rig.server(FrameType::Deliver, &deliver(11 + n, 1));
+            }
+            rig.input(Input::Lost { text: String::new() });
+            longest = longest.max(rig.pass_until_due(u64::MAX / 2));
+            rig.reopen(&welcome());
+        }
+        longest
+    };
+    assert!(longest(true) <= 500);
+    assert!(longest(false) > 5_000);
+}
+
+#[test]
 fn whoever_is_asked_to_leave_does_so_within_the_window() {
     let mut rig = Rig::open(start(), &welcome());
     let edges = vec!["b:1".to_owned()];

@@ -1,6 +1,8 @@
 //! People, their devices with disks that lose what was not synced, a network that loses what was under
 //! way, and a server that keeps its promises and no more.
 
+mod server;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -9,8 +11,7 @@ use iris_core::clock::MonoUs;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
 use iris_core::message::{Address, Bodies};
 use iris_core::seq::ClientSeq;
-use iris_proto::client::{self as wire, inbox_entry::Kind};
-use iris_proto::client_frames::address_from_wire;
+use iris_proto::client as wire;
 use iris_proto::frame::{Frame, FrameType, encode_message};
 use prost::Message;
 
@@ -175,8 +176,8 @@ impl World {
         match step {
             Step::Submit { from, to, body } => self.submit(from, to, body),
             Step::Sync(d) => self.sync(d),
-            Step::ToServer(d, n) => self.to_server(d, n),
-            Step::ToClient(d, n) => self.to_client(d, n),
+            Step::ToServer(d, n) => self.pass_to_server(d, n),
+            Step::ToClient(d, n) => self.pass_to_client(d, n),
             Step::Commit => self.commit(),
             Step::Cut(d) => self.cut(d),
             Step::Crash(d) => self.crash(d),
@@ -316,7 +317,7 @@ impl World {
         self.input(d, Input::Consumed { places, bytes });
     }
 
-    fn to_client(&mut self, d: usize, n: usize) {
+    fn pass_to_client(&mut self, d: usize, n: usize) {
         for _ in 0..n {
             let Some(frame) = self.devices[d].to_client.pop_front() else {
                 return;
@@ -334,152 +335,6 @@ impl World {
         }
     }
 
-    // The server.
-
-    fn to_server(&mut self, d: usize, n: usize) {
-        for _ in 0..n {
-            let Some(frame) = self.devices[d].to_server.pop_front() else {
-                return;
-            };
-            match frame.known().unwrap() {
-                FrameType::Hello => self.hello(d, &wire::Hello::decode(frame.payload).unwrap()),
-                FrameType::Send => self.send(d, frame.payload),
-                FrameType::Ack => {
-                    let upto = wire::Ack::decode(frame.payload).unwrap().inbox_seq;
-                    let device = &self.devices[d];
-                    assert!(upto <= device.disk.cursor.0, "acknowledged before it was on the disk");
-                    assert!(upto <= device.delivered, "acknowledged what was not delivered");
-                }
-                FrameType::Ping => {
-                    let ping = wire::Ping::decode(frame.payload).unwrap();
-                    self.push(d, FrameType::Pong, &ping);
-                }
-                FrameType::AuthRefresh | FrameType::Window => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    fn hello(&mut self, d: usize, hello: &wire::Hello) {
-        let device = &mut self.devices[d];
-        device.attached = true;
-        if hello.access_token != device.token.to_string() {
-            let error = wire::Error { code: 2001, ..wire::Error::default() };
-            self.push(d, FrameType::Error, &error);
-            return;
-        }
-        device.delivered = hello.cursor;
-        device.told = 0;
-        self.commit();
-        let next_client_seq = self.senders[d].decided.len() as u64 + 1;
-        let welcome = wire::Welcome {
-            proto: 1,
-            resume: wire::Resume::Ok.into(),
-            stream_gen: 1,
-            start: hello.cursor,
-            head: self.inboxes[person(d)].len() as u64,
-            next_client_seq,
-            keepalive_ms: 30_000,
-            window: Some(wire::Window { messages: 5, bytes: 2_000 }),
-            ..wire::Welcome::default()
-        };
-        // Everything after WELCOME; what was pushed by the commit belongs behind it.
-        let pushed: Vec<_> = self.devices[d].to_client.drain(..).collect();
-        self.push(d, FrameType::Welcome, &welcome);
-        self.devices[d].to_client.extend(pushed);
-        self.tell(d, true);
-        self.pump(d);
-    }
-
-    fn send(&mut self, d: usize, payload: Bytes) {
-        let send = wire::Send::decode(payload.clone()).unwrap();
-        let next = self.senders[d].decided.len() as u64 + 1;
-        if let Some(retry_after_ms) = self.devices[d].nack.take() {
-            let nack = wire::SendNack {
-                client_seq: send.client_seq,
-                code: 5001,
-                retry_after_ms,
-                ..Default::default()
-            };
-            return self.push(d, FrameType::SendNack, &nack);
-        }
-        if send.client_seq < next {
-            let index = usize::try_from(send.client_seq - 1).unwrap();
-            assert_eq!(self.senders[d].decided[index].0, payload, "the same number, other bytes");
-            self.answered_again += 1;
-            return self.tell(d, true);
-        }
-        if send.client_seq > next {
-            let nack = wire::SendNack { client_seq: next, code: 5001, ..Default::default() };
-            return self.push(d, FrameType::SendNack, &nack);
-        }
-        let refused = send.msg_id[0].is_multiple_of(7).then_some(CODE);
-        self.senders[d].decided.push((payload.clone(), refused));
-        if refused.is_none() {
-            let Address::Account(to) = address_from_wire(send.to.unwrap()).unwrap() else {
-                panic!("no groups here")
-            };
-            let to = (0..PEOPLE).find(|p| account(*p) == to).unwrap();
-            let item = |own| Item::Message { from: d, seq: next, payload: payload.clone(), own };
-            self.inboxes[person(d)].push(item(true));
-            self.inboxes[to].push(item(false));
-        }
-    }
-
-    /// Everything decided becomes durable, and those concerned hear of it.
-    fn commit(&mut self) {
-        for p in 0..PEOPLE {
-            self.committed[p] = self.inboxes[p].len();
-        }
-        for d in 0..DEVICES {
-            self.senders[d].committed = self.senders[d].decided.len() as u64;
-            self.tell(d, false);
-            self.pump(d);
-        }
-    }
-
-    fn tell(&mut self, d: usize, again: bool) {
-        let upto = self.senders[d].committed;
-        if !self.devices[d].attached || upto == 0 || (!again && upto <= self.devices[d].told) {
-            return;
-        }
-        let told = std::mem::replace(&mut self.devices[d].told, upto);
-        let refusals = (1..).zip(&self.senders[d].decided);
-        let refusals =
-            refusals.filter(|(seq, (_, refused))| *seq > told && *seq <= upto && refused.is_some());
-        let refusals = refusals.map(|(client_seq, _)| wire::Refusal { client_seq, code: CODE });
-        let ack =
-            wire::SendAck { client_seq: upto, server_time_ms: 0, refusals: refusals.collect() };
-        self.push(d, FrameType::SendAck, &ack);
-    }
-
-    fn pump(&mut self, d: usize) {
-        let committed = self.committed[person(d)] as u64;
-        while self.devices[d].attached && self.devices[d].delivered < committed {
-            let first = self.devices[d].delivered + 1;
-            let last = committed.min(first + 2);
-            let items = &self.inboxes[person(d)];
-            let entries = (first..=last)
-                .map(|seq| entry(d, &items[usize::try_from(seq - 1).unwrap()]))
-                .collect();
-            let deliver = wire::Deliver { first_inbox_seq: first, entries };
-            self.push(d, FrameType::Deliver, &deliver);
-            self.devices[d].delivered = last;
-        }
-    }
-
-    /// The server delivers again what it delivered, from some place on.
-    fn repeat(&mut self, d: usize) {
-        self.devices[d].delivered = self.devices[d].delivered.saturating_sub(4);
-        self.pump(d);
-    }
-
-    fn end_token(&mut self, d: usize) {
-        self.devices[d].token = u64::MAX;
-        let error = wire::Error { code: 2001, retry_after_ms: 10, ..wire::Error::default() };
-        self.push(d, FrameType::Error, &error);
-    }
-
     // The end.
 
     /// No more faults: everything settles.
@@ -487,8 +342,8 @@ impl World {
         for _ in 0..400 {
             for d in 0..DEVICES {
                 self.devices[d].nack = None;
-                self.to_server(d, usize::MAX);
-                self.to_client(d, usize::MAX);
+                self.pass_to_server(d, usize::MAX);
+                self.pass_to_client(d, usize::MAX);
                 self.sync(d);
                 self.consume(d);
             }
@@ -593,30 +448,4 @@ impl Seen {
             self.accepted += sender.decided.iter().filter(|(_, code)| code.is_none()).count();
         }
     }
-}
-
-fn entry(d: usize, item: &Item) -> wire::InboxEntry {
-    let Item::Message { from, seq, payload, own } = item;
-    let send = wire::Send::decode(payload.clone()).unwrap();
-    let kind = if *own {
-        let here = *from == d;
-        Kind::Sent(wire::Sent {
-            device: number(*from).0,
-            client_seq: *seq,
-            msg_id: send.msg_id,
-            to: send.to,
-            body: if here { Bytes::new() } else { send.body },
-            clock: 1,
-        })
-    } else {
-        Kind::Incoming(wire::Incoming {
-            sender: account(person(*from)).to_bytes().to_vec().into(),
-            sender_device: number(*from).0,
-            msg_id: send.msg_id,
-            body: send.body,
-            expires_at_ms: 0,
-            clock: 1,
-        })
-    };
-    wire::InboxEntry { clock_ms: 1, kind: Some(kind) }
 }

@@ -129,7 +129,7 @@ fn a_torn_tail_is_dropped_wherever_it_was_torn() {
         assert_eq!(reopened(directory.path()), good, "cut at {cut}");
         assert_eq!(fs::read(&path).unwrap().len(), end, "what was torn is gone");
     }
-    let mut holes = whole.clone();
+    let mut holes = whole;
     holes[end + 2..].fill(0);
     fs::write(&path, &holes).unwrap();
     assert_eq!(reopened(directory.path()), good, "blocks that never reached the disk");
