@@ -249,10 +249,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self {
-            undelivered_days: 30,
-            history_days: 30,
-        }
+        Self { undelivered_days: 30, history_days: 30 }
     }
 }
 
@@ -354,10 +351,7 @@ pub struct NetworkPolicies {
 
 impl Default for NetworkPolicies {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            metrics_from_namespaces: Vec::new(),
-        }
+        Self { enabled: true, metrics_from_namespaces: Vec::new() }
     }
 }
 

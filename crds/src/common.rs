@@ -80,9 +80,7 @@ impl<'de> Deserialize<'de> for Amount {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
             serde_json::Value::Number(number) => Ok(Self(number.to_string())),
-            other => Err(serde::de::Error::custom(format!(
-                "{other} is not an amount"
-            ))),
+            other => Err(serde::de::Error::custom(format!("{other} is not an amount"))),
         }
     }
 }

@@ -58,11 +58,7 @@ pub struct Conditions {
 impl Conditions {
     /// Starts from what the object has.
     pub fn new(before: &[Condition], generation: Option<i64>, now: Time) -> Self {
-        Self {
-            list: before.to_vec(),
-            generation: generation.unwrap_or_default(),
-            now,
-        }
+        Self { list: before.to_vec(), generation: generation.unwrap_or_default(), now }
     }
 
     /// Sets a condition. Its time of transition changes only when its status does.
@@ -74,10 +70,7 @@ impl Conditions {
         message: impl Into<String>,
     ) {
         let (status, message) = (status.into(), shortened(message.into()));
-        let before = self
-            .list
-            .iter_mut()
-            .find(|condition| condition.kind == kind);
+        let before = self.list.iter_mut().find(|condition| condition.kind == kind);
         if let Some(condition) = before {
             if condition.status != status {
                 condition.last_transition_time = self.now;
@@ -194,34 +187,22 @@ mod tests {
         assert_eq!(second[0].observed_generation, 2);
         let mut third = Conditions::new(&second, Some(2), Time::from_unix(300));
         third.set("Available", false, "Down", "gone");
-        assert_eq!(
-            third.as_slice()[0].last_transition_time,
-            Time::from_unix(300)
-        );
+        assert_eq!(third.as_slice()[0].last_transition_time, Time::from_unix(300));
     }
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
         let mut conditions = Conditions::new(&[], None, Time::from_unix(0));
         conditions.set("Degraded", true, "Long", "ü".repeat(5000));
-        assert_eq!(
-            conditions.as_slice()[0].message.chars().count(),
-            MESSAGE_CHARS_MAX
-        );
+        assert_eq!(conditions.as_slice()[0].message.chars().count(), MESSAGE_CHARS_MAX);
     }
 
     #[test]
     fn an_object_is_never_stuck_and_on_its_way_at_once() {
         for progress in [
             Progress::Done,
-            Progress::Underway {
-                reason: "Rolling",
-                message: "m",
-            },
-            Progress::Stuck {
-                reason: "SecretMissing",
-                message: "m",
-            },
+            Progress::Underway { reason: "Rolling", message: "m" },
+            Progress::Stuck { reason: "SecretMissing", message: "m" },
         ] {
             let mut conditions = Conditions::new(&[], None, Time::from_unix(0));
             conditions.set_progress(progress);

@@ -137,11 +137,7 @@ pub struct Listener {
 
 impl Default for Listener {
     fn default() -> Self {
-        Self {
-            port: 443,
-            certificate_secret_ref: None,
-            hostnames: Vec::new(),
-        }
+        Self { port: 443, certificate_secret_ref: None, hostnames: Vec::new() }
     }
 }
 
@@ -211,10 +207,7 @@ pub struct Drain {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self {
-            connections_per_second: 200,
-            timeout_seconds: 120,
-        }
+        Self { connections_per_second: 200, timeout_seconds: 120 }
     }
 }
 

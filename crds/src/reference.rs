@@ -18,13 +18,7 @@ pub fn page(definition: &CustomResourceDefinition) -> Result<(String, String), G
         names.kind,
         text_of(schema)
     );
-    let short = names
-        .short_names
-        .iter()
-        .flatten()
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("`, `");
+    let short = names.short_names.iter().flatten().cloned().collect::<Vec<_>>().join("`, `");
     text += &format!(
         "`{}/{}`, namespaced; `kubectl get {}` (`{short}`), or `kubectl get iris` for all kinds.\n\n",
         definition.spec.group,
@@ -40,70 +34,41 @@ pub fn page(definition: &CustomResourceDefinition) -> Result<(String, String), G
         text += &table.concat();
         text.push('\n');
     }
-    Ok((
-        format!("{}.md", names.kind),
-        format!("{}\n", text.trim_end()),
-    ))
+    Ok((format!("{}.md", names.kind), format!("{}\n", text.trim_end())))
 }
 
 fn columns(version: &Value) -> String {
-    let list = version["additionalPrinterColumns"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let list = version["additionalPrinterColumns"].as_array().into_iter().flatten();
     let names: Vec<_> = list
         .map(|column| {
             let wide = column["priority"].as_i64().unwrap_or_default() > 0;
             let name = column["name"].as_str().unwrap_or_default().to_uppercase();
-            if wide {
-                format!("{name} (`-o wide`)")
-            } else {
-                name
-            }
+            if wide { format!("{name} (`-o wide`)") } else { name }
         })
         .collect();
     format!("Columns: {}.\n\n", names.join(", "))
 }
 
 fn rules_of(what: &str, schema: &Value) -> String {
-    let list = schema["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let list = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
     let lines: String = list
         .filter_map(|rule| rule["message"].as_str())
         .map(|message| format!("- {}\n", one_line(message)))
         .collect();
-    if lines.is_empty() {
-        lines
-    } else {
-        format!("{what} is refused if not:\n\n{lines}\n")
-    }
+    if lines.is_empty() { lines } else { format!("{what} is refused if not:\n\n{lines}\n") }
 }
 
 /// One row for a field and for each field below it.
 fn rows(schema: &Value, path: &str, table: &mut Vec<String>) {
-    let required: Vec<_> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: Vec<_> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let empty = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     for (name, property) in properties {
         let path = format!("{path}.{name}");
         // Every kind has the same conditions: once is enough.
-        let inner = if name == "conditions" {
-            &Value::Null
-        } else {
-            inner_of(property)
-        };
-        let path = if property["type"] == "array" {
-            format!("{path}[]")
-        } else {
-            path
-        };
+        let inner = if name == "conditions" { &Value::Null } else { inner_of(property) };
+        let path = if property["type"] == "array" { format!("{path}[]") } else { path };
         table.push(row(&path, property, required.contains(&name.as_str())));
         rows(inner, &path, table);
     }
@@ -111,11 +76,7 @@ fn rows(schema: &Value, path: &str, table: &mut Vec<String>) {
 
 /// What has fields: the property itself, or the items of a list.
 fn inner_of(property: &Value) -> &Value {
-    if property["type"] == "array" {
-        &property["items"]
-    } else {
-        property
-    }
+    if property["type"] == "array" { &property["items"] } else { property }
 }
 
 fn row(path: &str, property: &Value, required: bool) -> String {
@@ -128,11 +89,7 @@ fn row(path: &str, property: &Value, required: bool) -> String {
         other => format!("`{other}`"),
     };
     let short = path.split_once('.').map_or(path, |(_, rest)| rest);
-    format!(
-        "| `{short}` | {} | {default} | {} |\n",
-        type_of(property),
-        text_of(property)
-    )
+    format!("| `{short}` | {} | {default} | {} |\n", type_of(property), text_of(property))
 }
 
 fn type_of(property: &Value) -> String {
@@ -169,10 +126,7 @@ fn whole(number: &serde_json::Number) -> String {
 /// The description and what the API server refuses, on one line.
 fn text_of(property: &Value) -> String {
     let description = one_line(property["description"].as_str().unwrap_or_default());
-    let rules = property["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let rules = property["x-kubernetes-validations"].as_array().into_iter().flatten();
     let rules: String = rules
         .filter_map(|rule| rule["message"].as_str())
         .map(|message| format!(" *{}.*", one_line(message)))
@@ -181,8 +135,5 @@ fn text_of(property: &Value) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace('|', "\\|")
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

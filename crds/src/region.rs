@@ -131,11 +131,7 @@ pub struct ControlPlane {
 
 impl Default for ControlPlane {
     fn default() -> Self {
-        Self {
-            replicas: 2,
-            resources: Resources::default(),
-            template: PodOverlay::default(),
-        }
+        Self { replicas: 2, resources: Resources::default(), template: PodOverlay::default() }
     }
 }
 

@@ -7,15 +7,8 @@ use serde_json::Value;
 
 #[test]
 fn the_repository_has_what_is_generated() {
-    let output = Command::new(env!("CARGO_BIN_EXE_crdgen"))
-        .arg("--check")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(env!("CARGO_BIN_EXE_crdgen")).arg("--check").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -29,19 +22,13 @@ fn every_kind_is_complete() {
         assert_eq!(names["categories"], serde_json::json!(["iris"]), "{name}");
         assert_eq!(names["shortNames"].as_array().unwrap().len(), 1, "{name}");
         let version = &value["spec"]["versions"][0];
-        assert!(
-            version["subresources"]["status"].is_object(),
-            "{name} has a status subresource"
-        );
+        assert!(version["subresources"]["status"].is_object(), "{name} has a status subresource");
         let columns = version["additionalPrinterColumns"].as_array().unwrap();
         let has = |column: &str| columns.iter().any(|known| known["name"] == column);
         assert!(has("Age") && columns.len() >= 5, "{name}");
         let schema = &version["schema"]["openAPIV3Schema"];
         undescribed(&name, schema);
-        assert!(
-            !has_unknown_format(schema),
-            "{name} has a format that API servers warn of"
-        );
+        assert!(!has_unknown_format(schema), "{name} has a format that API servers warn of");
     }
 }
 
@@ -49,10 +36,7 @@ fn every_kind_is_complete() {
 fn undescribed(path: &str, schema: &Value) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
-        assert!(
-            property["description"].is_string(),
-            "{path} has no description"
-        );
+        assert!(property["description"].is_string(), "{path} has no description");
         undescribed(&path, property);
         undescribed(&path, &property["items"]);
     }
@@ -77,10 +61,7 @@ fn only_kinds_that_scale_have_a_scale() {
     for definition in generate::definitions().unwrap() {
         let value = serde_json::to_value(&definition).unwrap();
         let scale = &value["spec"]["versions"][0]["subresources"]["scale"];
-        let scales = matches!(
-            definition.spec.names.kind.as_str(),
-            "IrisRegion" | "IrisEdgePool"
-        );
+        let scales = matches!(definition.spec.names.kind.as_str(), "IrisRegion" | "IrisEdgePool");
         assert_eq!(scale.is_object(), scales, "{}", definition.spec.names.kind);
     }
 }

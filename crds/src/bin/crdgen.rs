@@ -1,10 +1,6 @@
 //! Writes what is generated from the types: the definitions beside them, the same files in the chart,
 //! and the reference pages. With `--check` it writes nothing and fails if a file is not as it should be.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the tool answers"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the tool answers")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,18 +27,10 @@ fn main() -> ExitCode {
     };
     let mut well = true;
     for (path, text) in &files {
-        well &= if check {
-            is_current(path, text)
-        } else {
-            written(path, text)
-        };
+        well &= if check { is_current(path, text) } else { written(path, text) };
     }
     well &= strays(&files, check);
-    if well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Every generated file with its text.
@@ -87,16 +75,9 @@ fn written(path: &Path, text: &str) -> bool {
 fn strays(files: &[(PathBuf, String)], check: bool) -> bool {
     let mut well = true;
     for folder in files.iter().filter_map(|(path, _)| path.parent()) {
-        let extension = if folder.ends_with("reference") {
-            "md"
-        } else {
-            "yaml"
-        };
-        let entries = fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
+        let extension = if folder.ends_with("reference") { "md" } else { "yaml" };
+        let entries =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         for path in entries.filter(|path| path.extension().is_some_and(|e| e == extension)) {
             if files.iter().any(|(known, _)| *known == path) || !path.is_file() {
                 continue;
