@@ -12,6 +12,7 @@ mod down;
 mod env;
 mod images;
 mod pki;
+pub mod programs;
 mod progress;
 mod reach;
 mod selftest;
