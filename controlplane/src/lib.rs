@@ -7,4 +7,5 @@
 pub mod leader;
 pub mod metrics;
 pub mod model;
+pub mod replica;
 pub mod services;

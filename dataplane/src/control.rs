@@ -11,6 +11,9 @@ use tonic::transport::Channel;
 /// The metadata in which a replica that does not lead names the one that does.
 pub const LEADER_HINT: &str = "iris-leader";
 
+/// A name has addresses after this long, or none.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Finds the leader among the replicas behind one name.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -21,7 +24,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The control plane whose replicas' addresses are those of `service` (host:port).
+    /// The control plane whose replicas' addresses are those of `service`: host:port, or several of
+    /// them with commas between.
     pub fn new(identity: Identity, service: String) -> Self {
         Self { identity, service, hint: Mutex::new(None), turn: Mutex::new(0) }
     }
@@ -43,10 +47,13 @@ impl ControlPlane {
     }
 
     async fn next_replica(&self) -> String {
-        let look_up = tokio::net::lookup_host(&self.service);
-        let found = tokio::time::timeout(Duration::from_secs(2), look_up).await;
-        let Ok(Ok(addresses)) = found else { return self.service.clone() };
-        let mut addresses: Vec<_> = addresses.collect();
+        let mut addresses = Vec::new();
+        for name in self.service.split(',') {
+            let look_up = tokio::time::timeout(LOOKUP_PATIENCE, tokio::net::lookup_host(name)).await;
+            if let Ok(Ok(found)) = look_up {
+                addresses.extend(found);
+            }
+        }
         addresses.sort_unstable();
         addresses.dedup();
         let mut turn = self.turn.lock();

@@ -3,6 +3,7 @@
 //! Shells around `iris-core`: they read inputs, call the core, perform its effects in order. They know
 //! nothing of Kubernetes.
 
+pub mod boot;
 pub mod control;
 pub mod edge;
 pub mod owner;

@@ -3,7 +3,7 @@
 mod run;
 
 use clap::{Parser, Subcommand};
-use iris_dataplane::boot::PodArgs;
+use iris_boot::PodArgs;
 use iris_runtime::telemetry::{self, LogFormat};
 
 /// The data plane of Iris.

@@ -2,14 +2,13 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use iris_coord::SharedCoord;
+use iris_boot::{Booted, PodArgs};
 use iris_core::seq::HomeGen;
 use iris_core::shard::Retention;
-use iris_dataplane::boot::{self, Booted, PodArgs};
+use iris_dataplane::boot;
 use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
 use iris_dataplane::token::{SigningKeys, reload_signing};
@@ -25,27 +24,29 @@ const LANES_MAX: usize = 8;
 
 pub(crate) async fn owner(pod: PodArgs) -> anyhow::Result<()> {
     let tasks = Tasks::new();
-    let booted = boot::boot(&pod, &tasks).await?;
+    let booted = iris_boot::boot(&pod, &tasks).await?;
+    let base = boot::base(&pod, &booted).await;
     let jwt = PathBuf::from(config::JWT_PATH);
-    let signing = boot::retry("signing key", &booted.health, || {
+    let signing = iris_boot::retry("signing key", &booted.health, || {
         let loaded = SigningKeys::load(&jwt);
         async { loaded }
     })
     .await;
     tasks.spawn_critical("signing key", reload_signing(jwt, signing.clone()));
-    let store = boot::store(&booted.settings, &booted.health).await;
-    let coord = coord(&booted).await;
-    let listener = boot::listen(ports::PEER).await?;
+    let store = iris_boot::store(&booted.settings, &booted.health).await;
+    let coord = iris_boot::coord(&booted.settings, &booted.health).await;
+    let listener = iris_boot::listen(ports::PEER).await?;
+    booted.done();
     let deps = OwnerDeps {
         config: owner_config(&pod, &booted),
         store,
         coord,
         clock: booted.clock,
         identity: booted.identity,
-        control: booted.control,
-        tokens: booted.tokens,
+        control: base.control,
+        tokens: base.tokens,
         signing,
-        routes: booted.routes,
+        routes: base.routes,
         metrics: booted.metrics,
         health: booted.health,
         listener,
@@ -83,18 +84,10 @@ fn owner_config(pod: &PodArgs, booted: &Booted) -> OwnerConfig {
     }
 }
 
-async fn coord(booted: &Booted) -> SharedCoord {
-    let config = boot::etcd_config(&booted.settings);
-    boot::retry("etcd", &booted.health, || async {
-        let coord = iris_coord::etcd::EtcdCoord::connect(&config).await?;
-        Ok::<SharedCoord, iris_coord::CoordError>(Arc::new(coord))
-    })
-    .await
-}
-
 pub(crate) async fn edge(pod: PodArgs) -> anyhow::Result<()> {
     let tasks = Tasks::new();
-    let booted = boot::boot(&pod, &tasks).await?;
+    let booted = iris_boot::boot(&pod, &tasks).await?;
+    let base = boot::base(&pod, &booted).await;
     let limits = booted.settings.limits;
     let mut config = EdgeConfig::new(pod.pod_name.clone(), booted.shard_count);
     config.connections_max = usize::try_from(limits.connections_per_edge)?;
@@ -102,13 +95,14 @@ pub(crate) async fn edge(pod: PodArgs) -> anyhow::Result<()> {
     config.logins_per_second = limits.registrations_per_second;
     config.drain_per_second = booted.settings.drain.connections_per_second;
     config.drain_patience = Duration::from_secs(booted.settings.drain.timeout_seconds.into());
-    let listener = boot::listen(ports::CLIENT).await?;
+    let listener = iris_boot::listen(ports::CLIENT).await?;
+    booted.done();
     let deps = EdgeDeps {
         config,
         clock: booted.clock,
         identity: booted.identity,
-        tokens: booted.tokens,
-        routes: booted.routes,
+        tokens: base.tokens,
+        routes: base.routes,
         key: ListenerKey::Directory(config::LISTENER_PATH.into()),
         metrics: booted.metrics,
         health: booted.health,
@@ -153,7 +147,7 @@ pub(crate) async fn schema_apply(args: SchemaArgs) -> anyhow::Result<()> {
         create_keyspace: (!args.no_create).then_some(replication),
         lock_patience: Some(Duration::from_secs(300)),
     };
-    let config = boot::cassandra_config(&settings);
+    let config = iris_boot::cassandra_config(&settings);
     migrate(&config, &options, |event| match event {
         MigrationEvent::Applying { version, name, statement, statements } => {
             tracing::info!(version, name, statement, statements, "applying");

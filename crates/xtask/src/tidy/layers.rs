@@ -18,13 +18,32 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("iris-coord", &[]),
     ("iris-store", &["iris-core", "iris-proto"]),
     ("iris-runtime", &["iris-core", "iris-proto"]),
+    ("iris-boot", &["iris-core", "iris-coord", "iris-runtime", "iris-store"]),
     ("iris-client", &["iris-core", "iris-proto"]),
     ("iris-operator", &["iris-core", "iris-proto", "iris-crds", "iris-runtime"]),
-    ("iris-controlplane", &["iris-core", "iris-proto", "iris-coord", "iris-store", "iris-runtime"]),
-    ("iris-dataplane", &["iris-core", "iris-proto", "iris-coord", "iris-store", "iris-runtime"]),
-    ("iris-cli", &["iris-core", "iris-proto", "iris-client", "iris-crds", "iris-dataplane"]),
+    ("iris-controlplane", SERVER),
+    ("iris-dataplane", SERVER),
+    (
+        "iris-cli",
+        &[
+            "iris-core",
+            "iris-proto",
+            "iris-client",
+            "iris-crds",
+            // `iris dev` is a region in one process.
+            "iris-coord",
+            "iris-store",
+            "iris-runtime",
+            "iris-controlplane",
+            "iris-dataplane",
+        ],
+    ),
     ("xtask", &[]),
 ];
+
+/// What a process of a region is made of.
+const SERVER: &[&str] =
+    &["iris-core", "iris-proto", "iris-coord", "iris-store", "iris-runtime", "iris-boot"];
 
 /// Packages of ours for tests and measurements: nothing ships them, and nothing depends on them.
 const OUTSIDE: &[&str] = &["iris-e2e", "iris-bench", "iris-sim"];
