@@ -75,7 +75,10 @@ impl Owner {
         if self.owned_before(meta) {
             return Err(Error::waiting(
                 "OldPartLeaving",
-                format!("{kind} {namespace}/{name} is of an earlier {} and is being removed", owner.kind),
+                format!(
+                    "{kind} {namespace}/{name} is of an earlier {} and is being removed",
+                    owner.kind
+                ),
             ));
         }
         Err(Error::blocked(
@@ -119,8 +122,11 @@ impl<K> Part for K where
 pub struct Applier {
     client: Client,
     owned: Owned,
-    applied: Arc<Mutex<HashMap<(String, String, String), Applied>>>,
+    applied: Arc<Mutex<HashMap<Place, Applied>>>,
 }
+
+/// Kind, namespace, name.
+type Place = (String, String, String);
 
 /// What was applied, and the version that it led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +144,9 @@ impl Applier {
     /// Makes the object as it was built, unless it is so.
     pub async fn apply<K: Part>(&self, owner: &Owner, object: &K) -> Result<(), Error> {
         let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
-        let content = serde_json::to_value(object)
-            .map_err(|error| Error::Internal(format!("{kind} {name} cannot be written: {error}")))?;
+        let content = serde_json::to_value(object).map_err(|error| {
+            Error::Internal(format!("{kind} {name} cannot be written: {error}"))
+        })?;
         let content_hash = hash(&content.to_string());
         let place = (kind.clone(), owner.namespace.clone(), name.clone());
         if self.is_applied(&place, content_hash) {
@@ -181,7 +188,7 @@ impl Applier {
         }
     }
 
-    fn is_applied(&self, place: &(String, String, String), content: u64) -> bool {
+    fn is_applied(&self, place: &Place, content: u64) -> bool {
         let applied = self.applied.lock();
         let Some(applied) = applied.get(place) else { return false };
         let seen = self.owned.version(&place.0, &place.1, &place.2);

@@ -21,10 +21,10 @@ use crate::error::Error;
 use crate::names::Labels;
 use crate::secrets::{self, Need};
 use crate::status;
-pub(crate) use keys::client_authority;
 use keys::Keyed;
-pub(crate) use schema::database_mounts;
+pub(crate) use keys::{client_authority, client_lifetimes};
 use schema::Schema;
+pub(crate) use schema::database_mounts;
 
 /// How often a cluster at rest is looked at: certificates and keys get older by themselves.
 const REST: Duration = Duration::from_secs(60);
@@ -49,11 +49,7 @@ struct Done {
 impl Reconciler for ClusterReconciler {
     type Kind = IrisCluster;
 
-    async fn reconcile(
-        &self,
-        context: &Context,
-        cluster: Arc<IrisCluster>,
-    ) -> Result<Next, Error> {
+    async fn reconcile(&self, context: &Context, cluster: Arc<IrisCluster>) -> Result<Next, Error> {
         if cluster.metadata.deletion_timestamp.is_some() {
             // What belongs to it goes with it.
             return Ok(Next::OnChange);
@@ -133,7 +129,11 @@ fn adopt(cluster: &IrisCluster, built_in: &BuiltIn) -> AdoptedImages {
 }
 
 /// Images that the operator came with and that wait to be let through, in words.
-fn waiting_images(cluster: &IrisCluster, images: &AdoptedImages, built_in: &BuiltIn) -> Vec<String> {
+fn waiting_images(
+    cluster: &IrisCluster,
+    images: &AdoptedImages,
+    built_in: &BuiltIn,
+) -> Vec<String> {
     let said = &cluster.spec.images;
     let differs = |said: &Option<String>, used: &str, built_in: &str, what: &str| {
         let waits = said.is_none() && used != built_in;

@@ -18,6 +18,7 @@ use iris_proto::control::{
 use iris_runtime::rpc::{self, MESSAGE_BYTES_MAX};
 use iris_runtime::tls::{Identity, Role};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -27,7 +28,7 @@ use crate::names;
 /// A question has an answer after this long, or none.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// An ordered move is waited for this long at most; it goes on by itself then.
-const EXECUTE_DEADLINE: Duration = Duration::from_secs(8);
+const EXECUTE_DEADLINE: Duration = Duration::from_secs(3);
 /// A region has a few control plane pods, and one of them knows the leader.
 const TRIES_MAX: usize = 8;
 /// In the metadata of a refusal by a pod that does not lead: who does.
@@ -60,7 +61,11 @@ pub enum ControlError {
 /// Where the control plane of a region is found.
 pub trait Directory: Send + Sync + 'static {
     /// `host:port` of each of its pods.
-    fn addresses(&self, namespace: &str, region: &str) -> BoxFuture<'static, io::Result<Vec<String>>>;
+    fn addresses(
+        &self,
+        namespace: &str,
+        region: &str,
+    ) -> BoxFuture<'static, io::Result<Vec<String>>>;
 }
 
 /// By the Service's name: one address for each pod.
@@ -68,7 +73,11 @@ pub trait Directory: Send + Sync + 'static {
 pub struct Dns;
 
 impl Directory for Dns {
-    fn addresses(&self, namespace: &str, region: &str) -> BoxFuture<'static, io::Result<Vec<String>>> {
+    fn addresses(
+        &self,
+        namespace: &str,
+        region: &str,
+    ) -> BoxFuture<'static, io::Result<Vec<String>>> {
         let name = names::control_plane_address(namespace, region);
         Box::pin(async move {
             let found = tokio::net::lookup_host(name).await?;
@@ -94,13 +103,46 @@ pub struct ControlPlanes {
     keyring: Keyring,
     directory: Arc<dyn Directory>,
     leaders: Arc<Mutex<HashMap<RegionName, (String, Channel)>>>,
+    described: Arc<Mutex<HashMap<RegionName, Described>>>,
     term: u64,
+}
+
+/// A description, and when it was asked for. Whoever holds the lock asks for all who wait for it.
+type Described = Arc<tokio::sync::Mutex<Option<(Instant, Arc<RegionState>)>>>;
+
+/// Whether a call that had no answer in time is made to another pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// Yes: it only asks.
+    AskAnother,
+    /// No: it was heard, most likely, and goes on.
+    GiveUp,
 }
 
 impl ControlPlanes {
     /// In the name of a leader with this term.
     pub fn new(keyring: Keyring, directory: Arc<dyn Directory>, term: u64) -> Self {
-        Self { keyring, directory, leaders: Arc::default(), term }
+        Self { keyring, directory, leaders: Arc::default(), described: Arc::default(), term }
+    }
+
+    /// The region as its control plane saw it at `since` or later. Many who ask at once share one
+    /// answer: a description of a large region is large.
+    pub async fn describe_since(
+        &self,
+        region: &RegionName,
+        since: Instant,
+    ) -> Result<Arc<RegionState>, ControlError> {
+        let slot = Arc::clone(self.described.lock().entry(region.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some((asked, state)) = &*slot
+            && *asked >= since
+        {
+            return Ok(Arc::clone(state));
+        }
+        let asked = Instant::now();
+        let state = Arc::new(self.describe(region).await?);
+        *slot = Some((asked, Arc::clone(&state)));
+        Ok(state)
     }
 
     /// The region as its control plane sees it.
@@ -108,7 +150,7 @@ impl ControlPlanes {
         let ask = |mut client: RegionClient<Channel>| async move {
             client.describe(timed(DescribeRequest {}, DEADLINE)).await
         };
-        self.call(region, DEADLINE, ask).await
+        self.call(region, DEADLINE, Late::AskAnother, ask).await
     }
 
     /// What a move would do.
@@ -123,7 +165,7 @@ impl ControlPlanes {
             let request = timed(request.clone(), DEADLINE);
             async move { client.plan_move(request).await }
         };
-        self.call(region, DEADLINE, ask).await
+        self.call(region, DEADLINE, Late::AskAnother, ask).await
     }
 
     /// Orders a move. Whether it was heard is for [`Self::describe_move`] to say.
@@ -137,7 +179,7 @@ impl ControlPlanes {
             let request = timed(request.clone(), EXECUTE_DEADLINE);
             async move { client.execute_move(request).await }
         };
-        self.call(region, EXECUTE_DEADLINE, ask).await
+        self.call(region, EXECUTE_DEADLINE, Late::GiveUp, ask).await
     }
 
     /// Orders the end of a move.
@@ -153,7 +195,7 @@ impl ControlPlanes {
             let request = timed(request.clone(), DEADLINE);
             async move { client.abort_move(request).await }
         };
-        self.call(region, DEADLINE, ask).await
+        self.call(region, DEADLINE, Late::GiveUp, ask).await
     }
 
     /// How far a move is.
@@ -168,7 +210,7 @@ impl ControlPlanes {
             let request = timed(request.clone(), DEADLINE);
             async move { client.describe_move(request).await }
         };
-        self.call(region, DEADLINE, ask).await
+        self.call(region, DEADLINE, Late::AskAnother, ask).await
     }
 
     /// What people want of placement.
@@ -181,7 +223,7 @@ impl ControlPlanes {
             let request = timed(placement.clone(), DEADLINE);
             async move { client.set_placement(request).await }
         };
-        self.call(region, DEADLINE, ask).await.map(|_| ())
+        self.call(region, DEADLINE, Late::AskAnother, ask).await.map(|_| ())
     }
 
     /// Asks the leader, whom those that do not lead name.
@@ -189,6 +231,7 @@ impl ControlPlanes {
         &self,
         region: &RegionName,
         deadline: Duration,
+        late: Late,
         ask: F,
     ) -> Result<T, ControlError>
     where
@@ -200,13 +243,24 @@ impl ControlPlanes {
             .keyring
             .identity(&cluster)
             .ok_or_else(|| ControlError::NoIdentity(region.cluster.clone()))?;
-        let mut candidates = self.candidates(region).await;
-        let mut why = match &candidates {
-            Ok(_) => "it has no pods yet".to_owned(),
-            Err(error) => format!("its Service is not found: {error}"),
-        };
+        let leader = self.leaders.lock().get(region).map(|(address, _)| address.clone());
+        // A name is looked up only when the pod that led does not help: a look-up costs more than
+        // most calls do.
+        let mut looked_up = false;
+        let mut candidates: Vec<String> = leader.into_iter().collect();
+        let mut why = "it has no pods yet".to_owned();
         let mut tried = Vec::new();
-        while let Some(address) = candidates.as_mut().ok().and_then(|left| left.pop()) {
+        loop {
+            let Some(address) = candidates.pop() else {
+                if std::mem::replace(&mut looked_up, true) {
+                    break;
+                }
+                match self.directory.addresses(&region.namespace, &region.region).await {
+                    Ok(found) => candidates = found,
+                    Err(error) => why = format!("its Service is not found: {error}"),
+                }
+                continue;
+            };
             if tried.contains(&address) || tried.len() >= TRIES_MAX {
                 continue;
             }
@@ -225,6 +279,12 @@ impl ControlPlanes {
                     self.remember(region, Some((address, channel)));
                     return Ok(answer.into_inner());
                 }
+                Ok(Err(status))
+                    if late == Late::GiveUp && status.code() == Code::DeadlineExceeded =>
+                {
+                    why = format!("{address}: no answer within {deadline:?}");
+                    break;
+                }
                 Ok(Err(status)) => {
                     self.remember(region, None);
                     let next = leader_in(&status);
@@ -233,9 +293,11 @@ impl ControlPlanes {
                         return Err(ControlError::Refused { region, status: Box::new(status) });
                     }
                     why = format!("{address}: {}", status.message());
-                    if let (Some(next), Ok(left)) = (next, candidates.as_mut()) {
-                        left.push(next);
-                    }
+                    candidates.extend(next);
+                }
+                Err(_) if late == Late::GiveUp => {
+                    why = format!("{address}: no answer within {deadline:?}");
+                    break;
                 }
                 Err(_) => {
                     self.remember(region, None);
@@ -244,20 +306,6 @@ impl ControlPlanes {
             }
         }
         Err(ControlError::Unreachable { region: region.region.clone(), why })
-    }
-
-    /// Whom to ask, the best last.
-    async fn candidates(&self, region: &RegionName) -> io::Result<Vec<String>> {
-        let leader = self.leaders.lock().get(region).map(|(address, _)| address.clone());
-        let found = self.directory.addresses(&region.namespace, &region.region).await;
-        let mut candidates = match (found, &leader) {
-            (Ok(found), _) => found,
-            // The name may be gone for a moment; the leader need not be.
-            (Err(_), Some(_)) => Vec::new(),
-            (Err(error), None) => return Err(error),
-        };
-        candidates.extend(leader);
-        Ok(candidates)
     }
 
     async fn channel(

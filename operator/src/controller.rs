@@ -28,8 +28,6 @@ use crate::error::{Error, Remedy};
 use crate::hub::Key;
 use crate::status::{self, Reported};
 
-/// Objects of a kind that are looked at side by side.
-const CONCURRENCY: u16 = 8;
 /// Changes that come together are looked at together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A look that takes longer is given up and begun again: it hangs.
@@ -43,6 +41,8 @@ const LAST_WAIT: Duration = Duration::from_secs(60);
 pub trait Reconciler: Send + Sync + 'static {
     /// The kind.
     type Kind: Reported;
+    /// Objects that are looked at side by side.
+    const SIDE_BY_SIDE: u16 = 8;
 
     /// Brings the world closer to what the object says; says when to look again.
     fn reconcile(
@@ -100,7 +100,7 @@ pub async fn run<R: Reconciler>(
     let shell = Arc::new(Shell { reconciler, context, metrics, waits: Mutex::default() });
     let queue = ReceiverStream::new(queue)
         .map(|key| Ok::<_, Infallible>(ObjectRef::new(&key.name).within(&key.namespace)));
-    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let config = Config::default().concurrency(R::SIDE_BY_SIDE).debounce(DEBOUNCE);
     let looks = applier(
         |object, shell: Arc<Shell<R>>| Box::pin(async move { shell.look(object).await }),
         |_, wait: &Retry, _| Action::requeue(wait.0),
@@ -137,12 +137,14 @@ impl<R: Reconciler> Shell<R> {
         let kind = <R::Kind as kube::Resource>::kind(&());
         let begun = tokio::time::Instant::now();
         let look = self.reconciler.reconcile(&self.context, Arc::clone(&object));
-        let result = match tokio::time::timeout(LOOK_MAX, AssertUnwindSafe(look).catch_unwind()).await
-        {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::Internal("a look at this object panicked; see the log".into())),
-            Err(_) => Err(Error::waiting("TookTooLong", format!("no end within {LOOK_MAX:?}"))),
-        };
+        let result =
+            match tokio::time::timeout(LOOK_MAX, AssertUnwindSafe(look).catch_unwind()).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => {
+                    Err(Error::Internal("a look at this object panicked; see the log".into()))
+                }
+                Err(_) => Err(Error::waiting("TookTooLong", format!("no end within {LOOK_MAX:?}"))),
+            };
         let result_label = match &result {
             Ok(Next::After(_) | Next::OnChange) => "ok",
             Ok(Next::Held(error)) | Err(error) => error.category(),

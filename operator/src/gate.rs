@@ -24,18 +24,24 @@ pub struct ReadyCluster {
 /// The cluster, if there is one.
 pub fn cluster(stores: &Stores, namespace: &str, name: &str) -> Result<Arc<IrisCluster>, Error> {
     stores.cluster(namespace, name).ok_or_else(|| {
-        Error::blocked("ClusterMissing", format!(
-            "there is no IrisCluster {namespace}/{name}: create it, or correct spec.clusterRef"
-        ))
+        Error::blocked(
+            "ClusterMissing",
+            format!(
+                "there is no IrisCluster {namespace}/{name}: create it, or correct spec.clusterRef"
+            ),
+        )
     })
 }
 
 /// The region, if there is one.
 pub fn region(stores: &Stores, namespace: &str, name: &str) -> Result<Arc<IrisRegion>, Error> {
     stores.region(namespace, name).ok_or_else(|| {
-        Error::blocked("RegionMissing", format!(
-            "there is no IrisRegion {namespace}/{name}: create it, or correct spec.regionRef"
-        ))
+        Error::blocked(
+            "RegionMissing",
+            format!(
+                "there is no IrisRegion {namespace}/{name}: create it, or correct spec.regionRef"
+            ),
+        )
     })
 }
 
@@ -55,7 +61,9 @@ pub fn ready(cluster: Arc<IrisCluster>) -> Result<ReadyCluster, Error> {
     let waiting = |why: String| {
         Err(Error::waiting("ClusterNotReady", format!("IrisCluster {name} is not ready: {why}")))
     };
-    let Some(status) = &cluster.status else { return waiting("it was not looked at yet".to_owned()) };
+    let Some(status) = &cluster.status else {
+        return waiting("it was not looked at yet".to_owned());
+    };
     if status.observed_generation != cluster.metadata.generation {
         return waiting("its spec has just been changed".to_owned());
     }
@@ -68,9 +76,8 @@ pub fn ready(cluster: Arc<IrisCluster>) -> Result<ReadyCluster, Error> {
         return waiting("its keys are being made".to_owned());
     }
     let schema = status.schema.as_ref();
-    let applied = schema.is_some_and(|schema| {
-        schema.applied.is_some() && schema.applied == schema.wanted
-    });
+    let applied =
+        schema.is_some_and(|schema| schema.applied.is_some() && schema.applied == schema.wanted);
     if !applied {
         let told = conditions::find(IrisCluster::conditions(status), "SchemaApplied");
         let told = told.map(|condition| condition.message.clone()).unwrap_or_default();

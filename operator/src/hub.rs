@@ -15,6 +15,7 @@ use iris_crds::{
 };
 use iris_runtime::task::Tasks;
 use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
@@ -141,6 +142,16 @@ impl Stores {
         )
     }
 
+    /// Waits until each has seen everything once: only then does a missing object mean something.
+    pub async fn ready(&self) -> Result<(), WriterDropped> {
+        self.clusters.wait_until_ready().await?;
+        self.regions.wait_until_ready().await?;
+        self.pools.wait_until_ready().await?;
+        self.maps.wait_until_ready().await?;
+        self.migrations.wait_until_ready().await?;
+        self.rebalances.wait_until_ready().await
+    }
+
     /// A cluster, by name.
     pub fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<IrisCluster>> {
         get(&self.clusters, namespace, name)
@@ -179,7 +190,11 @@ impl Stores {
     }
 }
 
-fn get<K: Reported>(store: &Store<DeserializeGuard<K>>, namespace: &str, name: &str) -> Option<Arc<K>> {
+fn get<K: Reported>(
+    store: &Store<DeserializeGuard<K>>,
+    namespace: &str,
+    name: &str,
+) -> Option<Arc<K>> {
     let found = store.get(&ObjectRef::new(name).within(namespace))?;
     found.0.as_ref().ok().cloned().map(Arc::new)
 }

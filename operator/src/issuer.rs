@@ -98,7 +98,8 @@ impl IssuerService {
         let name = self.name_of(&request, &holder).await?;
         let dns = [dns_of(&holder)];
         let now_s = self.clock.now().wall.0 / 1000;
-        let issued = leaf::certify(&entry.authority, &name, &dns, &request.csr, entry.leaf_s, now_s);
+        let issued =
+            leaf::certify(&entry.authority, &name, &dns, &request.csr, entry.leaf_s, now_s);
         let issued = issued.map_err(|error| match error {
             crate::pki::PkiError::Request(why) => Status::invalid_argument(why),
             other => Status::internal(other.to_string()),
@@ -119,12 +120,15 @@ impl IssuerService {
             Status::permission_denied(why)
         };
         if *namespace != request.namespace {
-            return Err(denied(format!("a pod of namespace {namespace} has no place in another's cluster")));
+            return Err(denied(format!(
+                "a pod of namespace {namespace} has no place in another's cluster"
+            )));
         }
         let Some((region, role)) = names::of_service_account(account) else {
             return Err(denied(format!("service account {account} stands for no role")));
         };
-        let api: Api<DeserializeGuard<IrisRegion>> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<DeserializeGuard<IrisRegion>> =
+            Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(region).await.map_err(|error| {
             Status::unavailable(format!("cannot read region {region}: {}", rpc::chain(&error)))
         })?;

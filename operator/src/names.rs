@@ -159,7 +159,10 @@ mod tests {
     #[test]
     fn a_service_account_stands_for_one_role_of_one_region() {
         assert_eq!(of_service_account("eu-owner"), Some(("eu", Role::Owner)));
-        assert_eq!(of_service_account("eu-west-controlplane"), Some(("eu-west", Role::ControlPlane)));
+        assert_eq!(
+            of_service_account("eu-west-controlplane"),
+            Some(("eu-west", Role::ControlPlane))
+        );
         assert_eq!(of_service_account("a-edge-edge"), Some(("a-edge", Role::Edge)));
         for other in ["owner", "-owner", "euowner", "eu-operator", "default", ""] {
             assert_eq!(of_service_account(other), None, "{other}");

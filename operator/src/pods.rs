@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 
 use iris_crds::cluster::{Images, PullPolicy};
 use iris_crds::common::{PodOverlay, Resources};
-use iris_runtime::config::{
-    CONFIG_PATH, IDENTITY_CACHE, TOKEN_PATH, TRUST_PATH, ports,
-};
+use iris_runtime::config::{CONFIG_PATH, IDENTITY_CACHE, TOKEN_PATH, TRUST_PATH, ports};
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector, PodSpec,
@@ -228,9 +226,7 @@ fn bare_template(plan: &Plan<'_>, container: Container) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(plan.labels.all()),
-            annotations: Some(
-                [(SETTINGS_ANNOTATION.to_owned(), plan.settings.clone())].into(),
-            ),
+            annotations: Some([(SETTINGS_ANNOTATION.to_owned(), plan.settings.clone())].into()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {

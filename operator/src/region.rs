@@ -21,7 +21,9 @@ use crate::controller::{Next, Reconciler};
 use crate::error::Error;
 use crate::gate::{self, ReadyCluster};
 use crate::secrets::{self, Need};
-use crate::{cluster, status};
+use crate::{cluster, shard_map, status};
+pub(crate) use build::{budget, gently, said_of, selector};
+pub(crate) use observe::{count, name_of};
 
 /// How often the control plane is asked at rest.
 const REST: Duration = Duration::from_secs(20);
@@ -49,6 +51,9 @@ impl Reconciler for RegionReconciler {
         // What runs is told of in any case; what holds changes back is told beside it.
         let applied = act(context, &cluster, &region).await;
         let seen = observe::observe(context, &cluster, &region).await?;
+        if seen.state.is_ok() && context.stores.maps_of(&namespace, &region.name_any()).is_empty() {
+            place(context, &cluster, &region).await;
+        }
         let facts = report::Facts { cluster: &cluster, region: &region, seen: &seen };
         let (status, settled) = report::report(&facts, &applied, context.now());
         status::write(&context.client, &*region, &status, None).await?;
@@ -57,6 +62,14 @@ impl Reconciler for RegionReconciler {
             Ok(_) if settled => Next::After(REST),
             Ok(_) => Next::After(UNDERWAY),
         })
+    }
+}
+
+/// Without a map nobody wants anything of placement, whatever a map wanted that was there before.
+async fn place(context: &Context, cluster: &IrisCluster, region: &IrisRegion) {
+    let Ok(wanted) = shard_map::placement(cluster, region, None) else { return };
+    if let Err(error) = context.control.set_placement(&name_of(cluster, region), wanted).await {
+        tracing::info!(region = region.name_any(), %error, "placement was not told");
     }
 }
 
@@ -79,7 +92,8 @@ async fn act(
     secrets::check(&context.client, &owner.namespace, &needs(cluster, region)).await?;
     let ready = gate::ready(Arc::clone(cluster))?;
     validate(&ready, region)?;
-    let built = build::Builder { ready: &ready, region, owner: &owner, built_in: &context.built_in };
+    let built =
+        build::Builder { ready: &ready, region, owner: &owner, built_in: &context.built_in };
     context.applier.apply(&owner, &built.config()?).await?;
     for service in built.services() {
         context.applier.apply(&owner, &service).await?;
@@ -121,21 +135,27 @@ fn validate(ready: &ReadyCluster, region: &IrisRegion) -> Result<(), Error> {
     if ready.cluster.spec.profile == Profile::Production {
         for (field, replicas, least) in single {
             if replicas < least {
-                return Err(Error::blocked("TooFewReplicas", format!(
-                    "{field} is {replicas}, and profile Production needs at least {least}: \
+                return Err(Error::blocked(
+                    "TooFewReplicas",
+                    format!(
+                        "{field} is {replicas}, and profile Production needs at least {least}: \
                      one must go on when another ends. Raise it, or set profile Development \
                      in IrisCluster {}",
-                    ready.cluster.name_any()
-                )));
+                        ready.cluster.name_any()
+                    ),
+                ));
             }
         }
     }
     if region.spec.owners.replicas > ready.cluster.spec.shard_count {
-        return Err(Error::blocked("MoreOwnersThanShards", format!(
-            "spec.owners.replicas is {}, and the cluster has {} shards: an owner without a shard \
+        return Err(Error::blocked(
+            "MoreOwnersThanShards",
+            format!(
+                "spec.owners.replicas is {}, and the cluster has {} shards: an owner without a shard \
              does nothing",
-            region.spec.owners.replicas, ready.cluster.spec.shard_count
-        )));
+                region.spec.owners.replicas, ready.cluster.spec.shard_count
+            ),
+        ));
     }
     Ok(())
 }

@@ -40,8 +40,8 @@ pub fn settle(
 ) -> Result<Settled, Error> {
     let text = to_text(&built)?;
     let applied = live.and_then(|annotations| annotations.get(TEMPLATE));
-    let same_inputs = live.and_then(|annotations| annotations.get(INPUTS)).map(String::as_str)
-        == Some(inputs);
+    let same_inputs =
+        live.and_then(|annotations| annotations.get(INPUTS)).map(String::as_str) == Some(inputs);
     if let Some(applied) = applied
         && same_inputs
         && changes == OperatorChanges::OnRequest
@@ -190,7 +190,8 @@ mod tests {
     fn an_upgrade_of_the_operator_alone_changes_no_pod() {
         let before = applied(template("a:1", &["A"]), "said");
         let newer = template("a:1", &["A", "B"]);
-        let settled = settle(Some(&before), newer.clone(), "said", OperatorChanges::OnRequest).unwrap();
+        let settled =
+            settle(Some(&before), newer.clone(), "said", OperatorChanges::OnRequest).unwrap();
         assert_eq!(settled.template, template("a:1", &["A"]));
         assert_eq!(settled.annotations, before, "and it goes on waiting");
         let waiting = settled.waiting.unwrap();
@@ -204,14 +205,16 @@ mod tests {
     fn what_people_change_is_rolled_out_with_all_that_waited() {
         let before = applied(template("a:1", &["A"]), "said");
         let newer = template("a:2", &["A", "B"]);
-        let settled = settle(Some(&before), newer.clone(), "said more", OperatorChanges::OnRequest).unwrap();
+        let settled =
+            settle(Some(&before), newer.clone(), "said more", OperatorChanges::OnRequest).unwrap();
         assert_eq!((settled.template, settled.waiting), (newer, None));
     }
 
     #[test]
     fn what_was_not_written_down_is_replaced() {
         let built = template("a:1", &[]);
-        let nothing = settle(Some(&BTreeMap::new()), built.clone(), "said", OperatorChanges::OnRequest);
+        let nothing =
+            settle(Some(&BTreeMap::new()), built.clone(), "said", OperatorChanges::OnRequest);
         assert_eq!(nothing.unwrap().template, built);
         let torn = [(TEMPLATE.to_owned(), "{".to_owned()), (INPUTS.to_owned(), "said".to_owned())];
         let torn = settle(Some(&torn.into()), built.clone(), "said", OperatorChanges::OnRequest);
@@ -223,7 +226,8 @@ mod tests {
         let names: Vec<_> = (0..20).map(|n| format!("V{n}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let before = applied(template("a:1", &[]), "said");
-        let after = settle(Some(&before), template("b:1", &names), "said", OperatorChanges::OnRequest);
+        let after =
+            settle(Some(&before), template("b:1", &names), "said", OperatorChanges::OnRequest);
         let text = after.unwrap().waiting.unwrap();
         assert!(text.contains("and 13 more"), "{text}");
     }

@@ -41,7 +41,11 @@ fn judge(namespace: &str, need: &Need, found: Option<&Secret>) -> Result<(), Err
         ));
     };
     let has = |key: &&&str| {
-        found.data.as_ref().and_then(|data| data.get(**key)).is_some_and(|value| !value.0.is_empty())
+        found
+            .data
+            .as_ref()
+            .and_then(|data| data.get(**key))
+            .is_some_and(|value| !value.0.is_empty())
     };
     let missing: Vec<_> = keys.iter().filter(|key| !has(key)).copied().collect();
     if missing.is_empty() {

@@ -4,8 +4,8 @@
 
 use std::fmt::Debug;
 
-use iris_crds::conditions::{Condition, Conditions, Progress};
 use iris_crds::common::Time;
+use iris_crds::conditions::{Condition, Conditions, Progress};
 use iris_crds::{
     IrisCluster, IrisClusterStatus, IrisEdgePool, IrisEdgePoolStatus, IrisRebalance,
     IrisRebalanceStatus, IrisRegion, IrisRegionStatus, IrisShardMap, IrisShardMapStatus,
@@ -42,7 +42,11 @@ pub trait Reported:
     /// The object that it refers to: a region's cluster, a pool's region.
     fn refers_to(&self) -> Option<&str>;
     /// Replaces the conditions and the generation that they are about.
-    fn set_conditions(status: &mut Self::Status, conditions: Vec<Condition>, generation: Option<i64>);
+    fn set_conditions(
+        status: &mut Self::Status,
+        conditions: Vec<Condition>,
+        generation: Option<i64>,
+    );
 }
 
 macro_rules! reported {

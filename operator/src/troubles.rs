@@ -88,7 +88,8 @@ mod tests {
     use super::*;
 
     fn pod(status: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "eu-owner-0"}, "status": status})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "eu-owner-0"}, "status": status}))
+            .unwrap()
     }
 
     #[test]
@@ -103,7 +104,10 @@ mod tests {
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
             "lastState": {"terminated": {"exitCode": 1, "message": "cannot reach cassandra:9042"}},
         }]}));
-        assert_eq!(of_pod(&crash).unwrap(), "eu-owner-0: CrashLoopBackOff: cannot reach cassandra:9042");
+        assert_eq!(
+            of_pod(&crash).unwrap(),
+            "eu-owner-0: CrashLoopBackOff: cannot reach cassandra:9042"
+        );
         assert_eq!(last_words(&crash).unwrap(), "cannot reach cassandra:9042");
         let ready = pod(json!({"conditions": [{"type": "Ready", "status": "True"}]}));
         assert_eq!(of_pod(&ready), None);

@@ -109,7 +109,8 @@ pub fn text_of(secret: &Secret) -> BTreeMap<String, String> {
 const RECORD: &str = "state.json";
 
 fn required(secret: &str, data: &BTreeMap<String, String>, key: &str) -> Result<String, PkiError> {
-    let damaged = || PkiError::Damaged { what: secret.to_owned(), why: format!("{key} is missing") };
+    let damaged =
+        || PkiError::Damaged { what: secret.to_owned(), why: format!("{key} is missing") };
     data.get(key).cloned().ok_or_else(damaged)
 }
 
@@ -233,7 +234,8 @@ mod tests {
                 let mut torn = data.clone();
                 torn.remove(key);
                 // Without `next.crt` there is no next: that is a state, not damage.
-                let whole = key == "next.crt" || key == "next.key" && !data.contains_key("next.crt");
+                let whole =
+                    key == "next.crt" || key == "next.key" && !data.contains_key("next.crt");
                 assert_eq!(Authority::from_data("s", &torn).is_ok(), whole, "without {key}");
             }
         }
@@ -250,7 +252,9 @@ mod tests {
         let keys = Keys::create(&lifetimes, 0).unwrap();
         let data = keys.to_data().unwrap();
         assert_eq!(data["kid"], keys.signing.public.kid);
-        assert!(data["signing.pem"].contains("PRIVATE KEY") && data["jwks.json"].contains("Ed25519"));
+        assert!(
+            data["signing.pem"].contains("PRIVATE KEY") && data["jwks.json"].contains("Ed25519")
+        );
         assert!(!data["jwks.json"].contains("PRIVATE"));
         assert_eq!(Keys::from_data("s", &data).unwrap(), keys);
     }

@@ -77,10 +77,7 @@ async fn pod_authority(
     let (authority, change): (Authority, Change) = kept;
     let id = (owner.namespace.clone(), name);
     if let Err(error) = context.keyring.put(&id, &authority, lifetimes.leaf_s) {
-        return Err(Error::Pki(PkiError::Damaged {
-            what: place.secret,
-            why: error.to_string(),
-        }));
+        return Err(Error::Pki(PkiError::Damaged { what: place.secret, why: error.to_string() }));
     }
     tell(context, cluster, change, "CertificateAuthority", authority.record.step.as_str()).await;
     Ok(authority)
@@ -143,11 +140,8 @@ async fn apply_map(
     name: String,
     data: BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    let map = ConfigMap {
-        metadata: owner.part(name, labels),
-        data: Some(data),
-        ..ConfigMap::default()
-    };
+    let map =
+        ConfigMap { metadata: owner.part(name, labels), data: Some(data), ..ConfigMap::default() };
     context.applier.apply(owner, &map).await
 }
 

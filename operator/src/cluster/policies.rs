@@ -138,8 +138,7 @@ fn build(
             },
         ),
     ];
-    let schema =
-        Rules { ingress: vec![], egress: vec![outside(backends.cassandra.iter())] };
+    let schema = Rules { ingress: vec![], egress: vec![outside(backends.cassandra.iter())] };
     policies.push(policy(SCHEMA_ROLE, Some(SCHEMA_ROLE), schema));
     policies
 }
@@ -252,9 +251,15 @@ mod tests {
             let spec = policy.spec.unwrap();
             assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
             let labels = spec.pod_selector.unwrap().match_labels.unwrap();
-            assert_eq!(labels[CLUSTER_LABEL], "chat", "other pods of the namespace are not selected");
+            assert_eq!(
+                labels[CLUSTER_LABEL], "chat",
+                "other pods of the namespace are not selected"
+            );
             for rule in spec.egress.unwrap() {
-                assert!(!rule.ports.unwrap_or_default().is_empty(), "a rule without ports allows all");
+                assert!(
+                    !rule.ports.unwrap_or_default().is_empty(),
+                    "a rule without ports allows all"
+                );
             }
         }
         assert!(of("default").ingress.unwrap().is_empty());
@@ -264,15 +269,20 @@ mod tests {
     fn only_edges_are_open_to_everybody_and_they_reach_no_database() {
         let open = |role| {
             let ingress = of(role).ingress.unwrap().into_iter();
-            ingress.filter(|rule| rule.from.is_none()).flat_map(|rule| numbers(rule.ports)).collect::<Vec<_>>()
+            ingress
+                .filter(|rule| rule.from.is_none())
+                .flat_map(|rule| numbers(rule.ports))
+                .collect::<Vec<_>>()
         };
         assert_eq!(open("edge"), [8443]);
         for role in ["owner", "controlplane", "schema"] {
             assert!(open(role).is_empty(), "{role}");
         }
-        let reached: Vec<_> = of("edge").egress.unwrap().into_iter().flat_map(|rule| numbers(rule.ports)).collect();
+        let reached: Vec<_> =
+            of("edge").egress.unwrap().into_iter().flat_map(|rule| numbers(rule.ports)).collect();
         assert_eq!(reached, [7443, 7444, 7445]);
-        let schema: Vec<_> = of("schema").egress.unwrap().into_iter().flat_map(|rule| numbers(rule.ports)).collect();
+        let schema: Vec<_> =
+            of("schema").egress.unwrap().into_iter().flat_map(|rule| numbers(rule.ports)).collect();
         assert_eq!(schema, [9042]);
     }
 

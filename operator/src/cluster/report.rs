@@ -75,7 +75,8 @@ pub(super) fn report(
 
 /// `ready/wanted` of everything below.
 fn summary(found: &Found) -> Summary {
-    let available = |conditions: &[conditions::Condition]| conditions::holds(conditions, "Available");
+    let available =
+        |conditions: &[conditions::Condition]| conditions::holds(conditions, "Available");
     let ready = found.regions.iter().filter(|region| {
         region.status.as_ref().is_some_and(|status| available(&status.conditions))
     });
@@ -166,15 +167,16 @@ fn requires_update(conditions: &mut Conditions, waiting: &[String]) {
         conditions.set("RequiresUpdate", false, "UpToDate", "");
         return;
     }
-    let message = format!(
-        "{}. To roll this out, raise spec.updatePolicy.request by one",
-        waiting.join("; ")
-    );
+    let message =
+        format!("{}. To roll this out, raise spec.updatePolicy.request by one", waiting.join("; "));
     conditions.set("RequiresUpdate", true, "OperatorIsNewer", message);
 }
 
 /// Says how the schema stands, and what that means for the whole.
-fn schema_condition(conditions: &mut Conditions, schema: &Schema) -> Option<(&'static str, String, bool)> {
+fn schema_condition(
+    conditions: &mut Conditions,
+    schema: &Schema,
+) -> Option<(&'static str, String, bool)> {
     let (state, reason, message, stuck) = match schema {
         Schema::NoRegion => {
             let message = "an IrisRegion must say which datacenter of the database there is";
@@ -237,10 +239,15 @@ fn overall(
 
 fn unfinished(found: &Found) -> Vec<String> {
     let regions = found.regions.iter().filter(|region| {
-        region.status.as_ref().is_none_or(|status| !conditions::holds(&status.conditions, "Available"))
+        region
+            .status
+            .as_ref()
+            .is_none_or(|status| !conditions::holds(&status.conditions, "Available"))
     });
     let pools = found.pools.iter().filter(|pool| {
-        pool.status.as_ref().is_none_or(|status| !conditions::holds(&status.conditions, "Available"))
+        pool.status
+            .as_ref()
+            .is_none_or(|status| !conditions::holds(&status.conditions, "Available"))
     });
     let regions = regions.map(|region| format!("region {}", region.name_any()));
     regions.chain(pools.map(|pool| format!("pool {}", pool.name_any()))).collect()

@@ -68,7 +68,11 @@ pub(super) async fn bring(
         None => Ok(Schema::Running(status)),
         Some(true) => {
             context.events.normal(cluster, "SchemaApplied", format!("by Job {name}")).await;
-            let applied = SchemaStatus { applied: Some(wanted.clone()), wanted: Some(wanted), ..SchemaStatus::default() };
+            let applied = SchemaStatus {
+                applied: Some(wanted.clone()),
+                wanted: Some(wanted),
+                ..SchemaStatus::default()
+            };
             Ok(Schema::Applied(applied))
         }
         Some(false) => {
@@ -95,11 +99,7 @@ fn oldest(found: &Found) -> Option<&IrisRegion> {
 }
 
 /// What decides the schema: the program that applies it and how it reaches the database.
-fn digest(
-    cluster: &IrisCluster,
-    found: &Found,
-    images: &AdoptedImages,
-) -> Result<String, Error> {
+fn digest(cluster: &IrisCluster, found: &Found, images: &AdoptedImages) -> Result<String, Error> {
     let mut datacenters: Vec<_> =
         found.regions.iter().map(|region| &region.spec.cassandra_datacenter).collect();
     datacenters.sort();
@@ -228,9 +228,10 @@ pub(crate) fn database_mounts(cluster: &IrisCluster) -> Vec<Mount> {
     let credentials = cassandra.credentials_secret_ref.as_ref();
     let credentials =
         credentials.map(|secret| Mount::secret("cassandra", secret.name.clone(), CASSANDRA_PATH));
-    let tls = cassandra.tls.as_ref().map(|tls| {
-        Mount::secret("cassandra-tls", tls.secret_ref.name.clone(), CASSANDRA_TLS_PATH)
-    });
+    let tls = cassandra
+        .tls
+        .as_ref()
+        .map(|tls| Mount::secret("cassandra-tls", tls.secret_ref.name.clone(), CASSANDRA_TLS_PATH));
     credentials.into_iter().chain(tls).collect()
 }
 

@@ -34,14 +34,20 @@ pub(crate) fn built_in() -> BuiltIn {
 fn the_secrets_that_pods_mount_are_asked_for() {
     let needs = needs(&cluster());
     assert_eq!(needs.len(), 1);
-    assert_eq!((needs[0].name.as_str(), needs[0].keys), ("cassandra", &["username", "password"][..]));
+    assert_eq!(
+        (needs[0].name.as_str(), needs[0].keys),
+        ("cassandra", &["username", "password"][..])
+    );
 }
 
 #[test]
 fn a_newer_operator_does_not_bring_newer_images_unasked() {
     let mut cluster = cluster();
     let first = adopt(&cluster, &built_in());
-    assert_eq!((first.dataplane.as_str(), first.control_plane.as_str()), ("dataplane:1", "controlplane:1"));
+    assert_eq!(
+        (first.dataplane.as_str(), first.control_plane.as_str()),
+        ("dataplane:1", "controlplane:1")
+    );
     cluster.status =
         Some(iris_crds::IrisClusterStatus { images: Some(first.clone()), ..Default::default() });
     let newer = BuiltIn { dataplane: "dataplane:2".to_owned(), ..built_in() };

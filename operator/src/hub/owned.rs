@@ -109,7 +109,11 @@ impl Owned {
 }
 
 fn place(kind: &str, meta: &ObjectMeta) -> Place {
-    (kind.to_owned(), meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    (
+        kind.to_owned(),
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
 }
 
 async fn ring(bell: &Bell, meta: &ObjectMeta) {

@@ -113,7 +113,9 @@ impl Watch {
         if before.is_none_or(|before| before.wanted != now.wanted) {
             self.ring_self(object).await;
         }
-        if before != Some(now) {
+        let found_matters = !matches!(self.kind, Kind::ShardMap | Kind::Migration);
+        let wants_else = before.is_none_or(|before| before.wanted != now.wanted);
+        if wants_else || found_matters && before != Some(now) {
             self.ring_others(object).await;
         }
     }
@@ -145,7 +147,8 @@ impl Watch {
                 regions.chain(pools).collect()
             }
             Kind::Region => {
-                let cluster = object.refers_to().map(|cluster| key(Kind::Cluster, cluster.to_owned()));
+                let cluster =
+                    object.refers_to().map(|cluster| key(Kind::Cluster, cluster.to_owned()));
                 let pools = self.stores.pools_of(namespace, name);
                 let pools = pools.iter().map(|pool| key(Kind::EdgePool, pool.name_any()));
                 let maps = self.stores.maps_of(namespace, name);
@@ -161,13 +164,25 @@ impl Watch {
                 let cluster = region.map(|region| region.spec.cluster_ref.name.clone());
                 cluster.map(|cluster| key(Kind::Cluster, cluster)).into_iter().collect()
             }
-            Kind::ShardMap | Kind::Migration | Kind::Rebalance => Vec::new(),
+            // A region without a map has no pins, and its map shows the moves that are under way.
+            Kind::ShardMap => {
+                let region = object.refers_to().map(|region| key(Kind::Region, region.to_owned()));
+                region.into_iter().collect()
+            }
+            Kind::Migration => {
+                let maps = self.stores.maps_of(namespace, object.refers_to().unwrap_or_default());
+                maps.iter().map(|map| key(Kind::ShardMap, map.name_any())).collect()
+            }
+            Kind::Rebalance => Vec::new(),
         }
     }
 }
 
 fn place<K: Resource>(object: &K) -> (String, String) {
-    (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+    (
+        object.meta().namespace.clone().unwrap_or_default(),
+        object.meta().name.clone().unwrap_or_default(),
+    )
 }
 
 /// What of an object others build upon.

@@ -47,9 +47,10 @@ fn holder_of(status: TokenReviewStatus) -> Result<Holder, Status> {
         return Err(Status::unauthenticated(format!("the token was not made for {AUDIENCE}")));
     }
     let user = status.user.unwrap_or_default();
-    let account = user.username.as_deref().and_then(|name| {
-        name.strip_prefix("system:serviceaccount:")?.split_once(':')
-    });
+    let account = user
+        .username
+        .as_deref()
+        .and_then(|name| name.strip_prefix("system:serviceaccount:")?.split_once(':'));
     let Some((namespace, service_account)) = account else {
         return Err(Status::permission_denied("not a service account's token"));
     };
@@ -99,7 +100,10 @@ mod tests {
     #[test]
     fn a_bound_token_for_us_says_which_pod_it_is() {
         let holder = holder_of(good()).unwrap();
-        assert_eq!((holder.namespace.as_str(), holder.service_account.as_str()), ("iris", "eu-owner"));
+        assert_eq!(
+            (holder.namespace.as_str(), holder.service_account.as_str()),
+            ("iris", "eu-owner")
+        );
         assert_eq!((holder.pod.as_str(), holder.pod_uid.as_str()), ("eu-owner-0", "u-1"));
     }
 

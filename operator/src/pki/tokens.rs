@@ -82,12 +82,15 @@ impl Keys {
     }
 
     /// From what was written down.
-    pub fn restored(record: Record, signing: String, next: Option<String>) -> Result<Self, PkiError> {
+    pub fn restored(
+        record: Record,
+        signing: String,
+        next: Option<String>,
+    ) -> Result<Self, PkiError> {
         let Record { signing: public, next: next_public, retired, rotation } = record;
         let key = |pem: String, public: Public| {
-            let damaged = |error: &dyn ToString| {
-                PkiError::damaged("the key of tokens", error.to_string())
-            };
+            let damaged =
+                |error: &dyn ToString| PkiError::damaged("the key of tokens", error.to_string());
             let pair = KeyPair::from_pem(&pem).map_err(|error| damaged(&error))?;
             if x_of(&pair) != public.x {
                 return Err(damaged(&"the private key is not that of the published one"));
@@ -115,7 +118,8 @@ impl Keys {
     /// The next state, if it is time for one.
     pub fn advanced(&self, lifetimes: &Lifetimes, now_s: u64) -> Result<Option<Self>, PkiError> {
         let mut keys = self.clone();
-        let over = |public: &Public| now_s >= public.since_s.saturating_add(lifetimes.retire_after_s);
+        let over =
+            |public: &Public| now_s >= public.since_s.saturating_add(lifetimes.retire_after_s);
         keys.retired.retain(|public| !over(public));
         match &self.next {
             Some(next) if now_s >= next.public.since_s.saturating_add(lifetimes.settle_s) => {

@@ -51,7 +51,9 @@ fn files_are_where_the_runtime_looks_and_reach_pods_without_a_restart() {
     let spec = built();
     let mounts = spec.containers[0].volume_mounts.clone().unwrap();
     let at = |path: &str| mounts.iter().find(|mount| mount.mount_path == path).cloned();
-    for directory in ["/etc/iris/config", "/etc/iris/trust", "/var/run/secrets/iris.dev/issuer", CASSANDRA_PATH] {
+    for directory in
+        ["/etc/iris/config", "/etc/iris/trust", "/var/run/secrets/iris.dev/issuer", CASSANDRA_PATH]
+    {
         assert_eq!(at(directory).unwrap().read_only, Some(true), "{directory}");
     }
     assert_eq!(at(IDENTITY_CACHE).unwrap().read_only, Some(false));
@@ -84,9 +86,15 @@ fn probes_ask_the_admin_port_over_https() {
 #[test]
 fn what_people_say_adds_and_does_not_replace() {
     let overlay = PodOverlay {
-        labels: [("team".to_owned(), "chat".to_owned()), ("iris.dev/role".to_owned(), "x".to_owned())]
-            .into(),
-        env: vec![iris_crds::common::EnvVar { name: "RUST_LOG".to_owned(), value: "debug".to_owned() }],
+        labels: [
+            ("team".to_owned(), "chat".to_owned()),
+            ("iris.dev/role".to_owned(), "x".to_owned()),
+        ]
+        .into(),
+        env: vec![iris_crds::common::EnvVar {
+            name: "RUST_LOG".to_owned(),
+            value: "debug".to_owned(),
+        }],
         affinity: Some(serde_json::json!({"podAntiAffinity": {}})),
         ..PodOverlay::default()
     };

@@ -80,8 +80,7 @@ impl Builder<'_> {
     /// The settings of the region's own pods.
     pub(super) fn config(&self) -> Result<ConfigMap, Error> {
         let told = settings::build(self.cluster(), self.region, None, self.built_in);
-        let labels =
-            Labels::of_region(&self.cluster().name_any(), &self.region.name_any(), None);
+        let labels = Labels::of_region(&self.cluster().name_any(), &self.region.name_any(), None);
         Ok(ConfigMap {
             metadata: self.owner.part(names::config(&self.region.name_any()), &labels),
             data: Some([(settings::FILE.to_owned(), settings::text(&told)?)].into()),
@@ -114,8 +113,10 @@ impl Builder<'_> {
 
     /// One at a time, and a pod that is broken anyway does not hold up a node's drain.
     pub(super) fn budgets(&self) -> Vec<PodDisruptionBudget> {
-        let parts =
-            [(Role::Owner, owners_name(self.region)), (Role::ControlPlane, control_plane_name(self.region))];
+        let parts = [
+            (Role::Owner, owners_name(self.region)),
+            (Role::ControlPlane, control_plane_name(self.region)),
+        ];
         parts.into_iter().map(|(role, name)| budget(self.owner, name, &self.labels(role))).collect()
     }
 

@@ -186,7 +186,8 @@ fn degraded(facts: &Facts<'_>, shards: Option<ShardCounts>) -> Vec<String> {
         if !state.store_problems.is_empty() {
             found.push(format!("the database: {}", state.store_problems.join("; ")));
         }
-        let silent: Vec<_> = state.owners.iter().filter(|owner| is_silent(owner)).map(pod_of).collect();
+        let silent: Vec<_> =
+            state.owners.iter().filter(|owner| is_silent(owner)).map(pod_of).collect();
         if !silent.is_empty() {
             found.push(format!("not heard: {}", silent.join(", ")));
         }
@@ -259,7 +260,7 @@ fn shard_counts(state: &RegionState) -> ShardCounts {
 
 fn instances(state: &RegionState, seen: &Seen) -> Vec<Instance> {
     let mut found: Vec<_> = state.owners.iter().map(|owner| instance(owner, seen)).collect();
-    found.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    found.sort_by_key(|instance| natural(&instance.name));
     found.truncate(512);
     found
 }

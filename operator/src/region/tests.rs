@@ -37,7 +37,11 @@ pub(crate) fn ready() -> ReadyCluster {
     ReadyCluster { cluster: Arc::new(cluster()), images }
 }
 
-fn with<T>(region: &IrisRegion, ready: &ReadyCluster, build: impl Fn(build::Builder<'_>) -> T) -> T {
+fn with<T>(
+    region: &IrisRegion,
+    ready: &ReadyCluster,
+    build: impl Fn(build::Builder<'_>) -> T,
+) -> T {
     let (owner, built_in) = (Owner::of(region), built_in());
     build(build::Builder { ready, region, owner: &owner, built_in: &built_in })
 }
@@ -54,7 +58,10 @@ fn owners_are_never_restarted_and_come_up_together() {
     assert_eq!(pod.containers[0].args.as_deref(), Some(&["owner".to_owned()][..]));
     assert_eq!(pod.service_account_name.as_deref(), Some("eu-owner"));
     let volumes: Vec<_> = pod.volumes.unwrap().into_iter().map(|volume| volume.name).collect();
-    assert_eq!(volumes, ["config", "trust", "issuer-token", "identity", "cassandra", "etcd-tls", "jwt"]);
+    assert_eq!(
+        volumes,
+        ["config", "trust", "issuer-token", "identity", "cassandra", "etcd-tls", "jwt"]
+    );
 }
 
 #[test]
@@ -62,7 +69,10 @@ fn the_control_plane_signs_no_tokens_and_never_has_fewer_pods() {
     let (deployment, _) = with(&region(), &ready(), |b| b.control_plane(None).unwrap());
     let spec = deployment.spec.unwrap();
     let strategy = spec.strategy.unwrap().rolling_update.unwrap();
-    assert_eq!(strategy.max_unavailable, Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(0)));
+    assert_eq!(
+        strategy.max_unavailable,
+        Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(0))
+    );
     let volumes = spec.template.spec.unwrap().volumes.unwrap();
     assert!(volumes.iter().all(|volume| volume.name != "jwt"));
 }
@@ -104,7 +114,8 @@ fn what_only_the_operator_changes_waits_and_says_what_it_is() {
     // A newer operator that serves elsewhere.
     let (region, ready, owner) = (region(), ready(), Owner::of(&region()));
     let moved = crate::context::BuiltIn { issuer: "elsewhere:7445".to_owned(), ..built_in() };
-    let builder = build::Builder { ready: &ready, region: &region, owner: &owner, built_in: &moved };
+    let builder =
+        build::Builder { ready: &ready, region: &region, owner: &owner, built_in: &moved };
     let (kept, waiting) = builder.owners(Some(&live)).unwrap();
     assert_eq!(kept.spec, set.spec);
     assert!(waiting.unwrap().contains("iris.dev/settings"));
@@ -112,7 +123,8 @@ fn what_only_the_operator_changes_waits_and_says_what_it_is() {
     let mut asked = cluster();
     asked.spec.update_policy.request = 1;
     let asked = ReadyCluster { cluster: Arc::new(asked), ..ready };
-    let builder = build::Builder { ready: &asked, region: &region, owner: &owner, built_in: &moved };
+    let builder =
+        build::Builder { ready: &asked, region: &region, owner: &owner, built_in: &moved };
     let (rolled, waiting) = builder.owners(Some(&live)).unwrap();
     assert!(rolled.spec != set.spec && waiting.is_none());
 }
@@ -219,7 +231,8 @@ fn production_does_not_accept_a_store_that_loses_what_it_acknowledged() {
     state.store_problems = vec!["commitlog_sync is periodic".to_owned()];
     let mut production = cluster();
     production.spec.profile = Profile::Production;
-    let (available, reason, message) = condition(&seen(Ok(state.clone())), &production, "Available");
+    let (available, reason, message) =
+        condition(&seen(Ok(state.clone())), &production, "Available");
     assert_eq!((available, reason.as_str()), (State::False, "StoreUnfit"));
     assert!(message.contains("periodic"));
     assert_eq!(condition(&seen(Ok(state.clone())), &cluster(), "Available").0, State::True);

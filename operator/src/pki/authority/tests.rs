@@ -42,7 +42,10 @@ fn what_signs_was_trusted_before_and_is_trusted_after() {
         let bundle = after.bundle();
         assert!(bundle.contains(after.current.certificate.trim()));
         let switched = after.record.step == Step::Switched;
-        assert_eq!(bundle.contains(before.current.certificate.trim()), after.record.step != Step::Stable || before.current == after.current);
+        assert_eq!(
+            bundle.contains(before.current.certificate.trim()),
+            after.record.step != Step::Stable || before.current == after.current
+        );
         assert_eq!(after.trusted(), if switched || after.next.is_some() { 2 } else { 1 });
     }
     let (first, last) = (&states[0].1, &states[3].1);

@@ -68,7 +68,10 @@ fn a_request_without_its_key_is_refused() {
     let refused = certify(&authority(), &name, &[], &forged, 60, now_s());
     assert!(matches!(refused, Err(PkiError::Request(_))), "{refused:?}");
     let huge = vec![0; REQUEST_BYTES_MAX + 1];
-    assert!(matches!(certify(&authority(), &name, &[], &huge, 60, now_s()), Err(PkiError::Request(_))));
+    assert!(matches!(
+        certify(&authority(), &name, &[], &huge, 60, now_s()),
+        Err(PkiError::Request(_))
+    ));
 }
 
 #[test]
