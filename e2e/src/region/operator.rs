@@ -1,0 +1,89 @@
+//! What an operator asks of a region's control plane.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use iris_proto::control::region_client::RegionClient;
+use iris_proto::control::{
+    DescribeRequest, ExecuteMoveRequest, MovePhase, MoveState, RegionState, ShardPhase,
+};
+use iris_runtime::rpc;
+use iris_runtime::tls::Role;
+use tokio::time::{Instant, sleep};
+use tonic::transport::Channel;
+
+use super::Region;
+
+/// Anything that takes longer is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A move may keep its source from taking sends for so long.
+const FENCE_MS_MAX: u32 = 5_000;
+
+impl Region {
+    /// The leader's view of the region.
+    pub async fn describe(&self) -> anyhow::Result<RegionState> {
+        for replica in &self.control {
+            if let Ok(mut client) = self.ask(&replica.address).await
+                && let Ok(state) = client.describe(DescribeRequest {}).await
+            {
+                return Ok(state.into_inner());
+            }
+        }
+        anyhow::bail!("nobody leads")
+    }
+
+    /// Moves a shard to a pod; tries again while it is not where it seemed, as an operator would.
+    pub async fn move_shard(&self, shard: u32, target: &str) -> anyhow::Result<MoveState> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.try_move(shard, target).await;
+            match state {
+                Ok(state) if state.phase == i32::from(MovePhase::Committed) => return Ok(state),
+                state => {
+                    anyhow::ensure!(Instant::now() < deadline, "shard {shard}: {state:?}");
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_move(&self, shard: u32, target: &str) -> anyhow::Result<MoveState> {
+        let found = self.describe().await?;
+        let state = found.shards.get(usize::try_from(shard)?).context("no such shard")?;
+        anyhow::ensure!(state.phase == i32::from(ShardPhase::Serving), "not served: {state:?}");
+        anyhow::ensure!(state.pod != target, "it is there already");
+        let order = ExecuteMoveRequest {
+            move_id: format!("test-{shard}-{}-{target}", state.epoch),
+            shard,
+            epoch: state.epoch,
+            source_pod: state.pod.clone(),
+            target_pod: target.to_owned(),
+            max_fence_ms: FENCE_MS_MAX,
+            operator_term: 1,
+        };
+        let leader = self.control.iter().find(|replica| replica.pod == found.leader);
+        let leader = leader.context("the leader is a stranger")?;
+        Ok(self.ask(&leader.address).await?.execute_move(order).await?.into_inner())
+    }
+
+    /// Waits until every shard is served.
+    pub async fn all_served(&self) -> anyhow::Result<RegionState> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.describe().await;
+            if let Ok(state) = &state
+                && state.shards.iter().all(|s| s.phase == i32::from(ShardPhase::Serving))
+            {
+                return Ok(state.clone());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "not every shard is served: {state:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn ask(&self, address: &str) -> anyhow::Result<RegionClient<Channel>> {
+        let identity = self.pki.identity(Role::Operator, "operator")?;
+        let channel = rpc::connect(&identity, Role::ControlPlane, address).await?;
+        Ok(RegionClient::new(channel))
+    }
+}

@@ -1,0 +1,62 @@
+//! What ends without a word, under traffic.
+
+use std::time::Duration;
+
+use iris_e2e::region::Shape;
+use iris_e2e::traffic::Traffic;
+use tokio::time::sleep;
+
+use crate::start;
+
+const PERIOD: Duration = Duration::from_millis(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_die_one_after_the_other() {
+    let (mut region, _files) = start(Shape { owners: 3, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, PERIOD).await.unwrap();
+    for n in 0..4 {
+        sleep(Duration::from_millis(300)).await;
+        let dead = region.owners.remove(0);
+        dead.kill().await;
+        region.start_owner(&format!("next-{n}")).await.unwrap();
+        region.all_served().await.unwrap();
+    }
+    let report = traffic.end().await.unwrap();
+    assert!(report.longest_wait < Duration::from_secs(10), "{report:?}");
+    region.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leading_control_plane_dies_and_an_owner_after_it() {
+    let (mut region, _files) = start(Shape { control: 2, owners: 3, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 4, PERIOD).await.unwrap();
+    let leader = region.describe().await.unwrap().leader;
+    let place = region.control.iter().position(|replica| replica.pod == leader).unwrap();
+    region.control.remove(place).kill().await;
+    sleep(Duration::from_millis(500)).await;
+    let dead = region.owners.remove(0);
+    let pod = dead.pod.clone();
+    dead.kill().await;
+    let state = region.all_served().await.unwrap();
+    assert!(state.shards.iter().all(|shard| shard.pod != pod), "{:?}", state.shards);
+    assert_ne!(state.leader, leader);
+    traffic.end().await.unwrap();
+    region.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_die_and_drain() {
+    let (mut region, _files) = start(Shape { edges: 3, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 6, PERIOD).await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    region.edges.remove(0).kill().await;
+    sleep(Duration::from_millis(300)).await;
+    region.edges.remove(0).end().await;
+    sleep(Duration::from_millis(300)).await;
+    let report = traffic.end().await.unwrap();
+    assert!(report.accepted > 100, "{report:?}");
+    region.stop().await;
+}

@@ -1,0 +1,25 @@
+//! A region in one process: what people see while owners, edges and control planes come and go.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it failed")]
+
+mod chat;
+mod failures;
+mod moves;
+mod real;
+
+use std::sync::Arc;
+
+use iris_coord::memory::MemoryCoord;
+use iris_e2e::region::{Region, Shape};
+use iris_store::embedded::EmbeddedStore;
+use tempfile::TempDir;
+
+/// A region over an embedded store and coordination in memory.
+async fn start(shape: Shape) -> (Region, TempDir) {
+    let files = tempfile::tempdir().unwrap();
+    let store = Arc::new(EmbeddedStore::open(files.path()).await.unwrap());
+    let region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
+    region.all_served().await.unwrap();
+    region.ready().await.unwrap();
+    (region, files)
+}

@@ -1,0 +1,40 @@
+//! Planned moves, under traffic.
+
+use std::time::Duration;
+
+use iris_e2e::region::Shape;
+use iris_e2e::traffic::Traffic;
+
+use crate::start;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shard_moves_twice_and_nobody_loses_anything() {
+    let (region, _files) = start(Shape::default()).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
+    for _ in 0..2 {
+        let state = region.describe().await.unwrap();
+        for shard in &state.shards {
+            let target = if shard.pod == "owner-0" { "owner-1" } else { "owner-0" };
+            let moved = region.move_shard(shard.shard, target).await.unwrap();
+            assert_eq!(moved.committed_epoch, shard.epoch + 1, "{moved:?}");
+        }
+    }
+    let report = traffic.end().await.unwrap();
+    assert!(report.accepted > 200, "{report:?}");
+    region.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_leaves_is_emptied_first() {
+    let (mut region, _files) = start(Shape { owners: 3, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 4, Duration::from_millis(20)).await.unwrap();
+    let leaver = region.owners.remove(0);
+    leaver.end().await;
+    let state = region.all_served().await.unwrap();
+    assert!(state.shards.iter().all(|shard| shard.pod != "owner-0"), "{:?}", state.shards);
+    let report = traffic.end().await.unwrap();
+    assert!(report.longest_wait < Duration::from_secs(2), "{report:?}");
+    region.stop().await;
+}

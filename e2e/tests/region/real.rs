@@ -1,0 +1,40 @@
+//! The same with a real Cassandra and a real etcd behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iris_coord::etcd::EtcdCoord;
+use iris_coord::testing::Etcd;
+use iris_e2e::region::{Region, Shape};
+use iris_e2e::traffic::Traffic;
+use iris_store::cassandra::migrate;
+use iris_store::testing::{Cassandra, CassandraOptions};
+use tokio::time::sleep;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_and_kills_and_a_database_that_dies() {
+    let mut cassandra = Cassandra::start(CassandraOptions::default()).await.unwrap();
+    let etcd = Etcd::start(&xtask::programs::etcd().unwrap(), None).await.unwrap();
+    let config = cassandra.config("region");
+    migrate(&config, &cassandra.may_create(), |_| ()).await.unwrap();
+    let store = Arc::new(cassandra.store("region").await.unwrap());
+    let coord = Arc::new(EtcdCoord::connect(&etcd.config()).await.unwrap());
+    let mut region = Region::start(Shape::default(), store, coord).await.unwrap();
+    region.all_served().await.unwrap();
+    region.ready().await.unwrap();
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, Duration::from_millis(50)).await.unwrap();
+    for shard in region.describe().await.unwrap().shards {
+        let target = if shard.pod == "owner-0" { "owner-1" } else { "owner-0" };
+        region.move_shard(shard.shard, target).await.unwrap();
+    }
+    region.start_owner("owner-2").await.unwrap();
+    region.owners.remove(0).kill().await;
+    region.all_served().await.unwrap();
+    cassandra.kill(0);
+    sleep(Duration::from_secs(2)).await;
+    cassandra.restart(0).await.unwrap();
+    let report = traffic.end().await.unwrap();
+    assert!(report.accepted > 200, "{report:?}");
+    region.stop().await;
+}
