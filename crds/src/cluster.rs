@@ -129,9 +129,10 @@ pub enum AckPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Cassandra {
     /// `host:port` of some nodes; the rest is found through them.
-    #[schemars(length(min = 1, max = 16))]
+    // The bound is what lets an API server estimate the rule's cost.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)))]
     #[schemars(extend("x-kubernetes-validations" = rules([
-        ("self.all(p, size(p) <= 260 && p.matches('^(\\\\[[0-9a-fA-F:]+\\\\]|[^:/\\\\s]+):[0-9]{1,5}$'))",
+        ("self.all(p, p.matches('^(\\\\[[0-9a-fA-F:]+\\\\]|[^:/\\\\s]+):[0-9]{1,5}$'))",
          "each contact point must be host:port, for example cassandra.data.svc:9042"),
     ])))]
     pub contact_points: Vec<String>,

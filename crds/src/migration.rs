@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::common::{LocalRef, Time, condition_list, rules};
 use crate::conditions::Condition;
 
-/// The name is the move's id, and the reason why a move cannot be ordered twice.
-const ID_RULE: &str = "self.metadata.name.matches('^m-' + string(self.spec.shard) + '-e' \
-    + string(self.spec.source.epoch) + '-[1-9][0-9]{0,5}$')";
+/// The name is the move's id, and the reason why a move cannot be ordered twice. The numbers are read
+/// from it, because an API server takes a text made from numbers for endless.
+const ID_RULE: &str = "self.metadata.name\
+    .matches('^m-(0|[1-9][0-9]{0,4})-e[1-9][0-9]{0,6}-[1-9][0-9]{0,5}$') \
+    && int(self.metadata.name.split('-')[1]) == self.spec.shard \
+    && int(self.metadata.name.split('-')[2].substring(1)) == self.spec.source.epoch";
 
 /// The move of one shard.
 #[derive(CustomResource, Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]

@@ -105,9 +105,10 @@ pub struct IrisRegionSpec {
 pub struct Etcd {
     /// URLs of its members, or of a Service in front of them. Several regions may share an etcd: each
     /// keeps to keys of its own.
-    #[schemars(length(min = 1, max = 16))]
+    // The bound is what lets an API server estimate the rule's cost.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)))]
     #[schemars(extend("x-kubernetes-validations" = rules([
-        ("self.all(e, size(e) <= 260 && e.matches('^https?://[^/\\\\s]+:[0-9]{1,5}/?$'))",
+        ("self.all(e, e.matches('^https?://[^/\\\\s]+:[0-9]{1,5}/?$'))",
          "each endpoint must be a URL with a port, for example https://etcd.data.svc:2379"),
     ])))]
     pub endpoints: Vec<String>,
