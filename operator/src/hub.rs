@@ -142,7 +142,8 @@ impl Stores {
         )
     }
 
-    /// Waits until each has seen everything once: only then does a missing object mean something.
+    /// Waits until each has seen everything once: only then does a missing object mean something. One
+    /// task may wait at a time, because a store wakes only the last one that asked.
     pub async fn ready(&self) -> Result<(), WriterDropped> {
         self.clusters.wait_until_ready().await?;
         self.regions.wait_until_ready().await?;

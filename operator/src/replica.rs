@@ -234,8 +234,21 @@ impl Realm {
             lead,
         };
         let (clusters, regions, pools, maps, migrations, rebalances) = context.stores.parts();
-        let mut looped =
-            Loops { context: &context, metrics: &self.loop_metrics, queues: &mut queues, tasks };
+        let (stores, (ready, is_ready)) = (context.stores.clone(), watch::channel(false));
+        tasks.spawn("first lists", async move {
+            // A watch that ended takes the whole reign along, and with it those who wait here.
+            if stores.ready().await.is_ok() {
+                ready.send_replace(true);
+            }
+            std::future::pending::<()>().await;
+        });
+        let mut looped = Loops {
+            is_ready,
+            context: &context,
+            metrics: &self.loop_metrics,
+            queues: &mut queues,
+            tasks,
+        };
         looped.start("clusters", Kind::Cluster, ClusterReconciler, clusters);
         looped.start("regions", Kind::Region, RegionReconciler, regions);
         looped.start("edge pools", Kind::EdgePool, EdgePoolReconciler, pools);
@@ -246,6 +259,7 @@ impl Realm {
 }
 
 struct Loops<'a> {
+    is_ready: watch::Receiver<bool>,
     context: &'a Context,
     metrics: &'a LoopMetrics,
     queues: &'a mut BTreeMap<Kind, mpsc::Receiver<Key>>,
@@ -262,9 +276,9 @@ impl Loops<'_> {
     ) {
         let Some(queue) = self.queues.remove(&kind) else { return };
         let (context, metrics) = (self.context.clone(), self.metrics.clone());
+        let mut is_ready = self.is_ready.clone();
         self.tasks.spawn_critical(name, async move {
-            // A watch that ended takes the whole reign along, and with it this.
-            if context.stores.ready().await.is_ok() {
+            if is_ready.wait_for(|ready| *ready).await.is_ok() {
                 controller::run(reconciler, context, store, queue, metrics).await;
             }
         });

@@ -18,6 +18,11 @@ pub fn kubernetes() -> Result<PathBuf> {
     program("iris-kube")
 }
 
+/// Helm, which renders the charts.
+pub fn helm() -> Result<PathBuf> {
+    program("helm")
+}
+
 fn program(name: &str) -> Result<PathBuf> {
     let env = Env::open()?;
     tools::build(&env)?;
