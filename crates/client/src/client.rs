@@ -17,6 +17,7 @@ use crate::connector::Connector;
 use crate::driver::{Command, Decided, DecidedReply, Disk, Driver, Handler, Parts, Sink};
 use crate::error::ClientError;
 use crate::key::{DeviceKey, KeyError};
+use crate::net::EdgeAddr;
 use crate::place::Place;
 use crate::session::{
     CallAnswer, CallOp, CalledOff, Config, DeviceInfo, Draft, Event, Session, Start,
@@ -37,6 +38,8 @@ pub struct Options {
     pub config: Config,
     /// Takes every event; without it they wait for [`Client::next`].
     pub handler: Option<Box<dyn Handler>>,
+    /// The edge to try first; without it any of the connector's.
+    pub edge: Option<EdgeAddr>,
 }
 
 /// A device, connected as long as this lives. Dropping it disconnects at once; [`Client::close`] waits
@@ -115,6 +118,7 @@ impl Client {
             sink: options.handler.map_or_else(|| Sink::stream(queue), Sink::handler),
             key,
             refresh_token,
+            edge: options.edge,
             commands: taken,
             stop: stop.clone(),
         });

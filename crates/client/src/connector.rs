@@ -47,6 +47,11 @@ impl Connector {
         &self.0.edges
     }
 
+    /// The TLS settings for frames, for tools that speak iris/1 by themselves.
+    pub fn frames_config(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.0.configs.frames)
+    }
+
     /// Waits until every client of this connector has ended; close or drop them first.
     pub async fn ended(&self) {
         self.0.tasks.close();

@@ -53,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) sink: Sink,
     pub(crate) key: Arc<DeviceKey>,
     pub(crate) refresh_token: Option<String>,
+    /// The edge to try first.
+    pub(crate) edge: Option<EdgeAddr>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) stop: CancellationToken,
 }
@@ -98,7 +100,8 @@ enum Woken {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { connector, session, disk, sink, key, refresh_token, commands, stop } = parts;
+        let Parts { connector, session, disk, sink, key, refresh_token, edge, commands, stop } =
+            parts;
         Self {
             connector,
             session,
@@ -114,7 +117,7 @@ impl Driver {
             refreshing: None,
             new_tokens: None,
             timer: Box::pin(tokio::time::sleep(IDLE)),
-            edge: None,
+            edge,
             receipts: VecDeque::new(),
             calls: HashMap::new(),
             next_call: 0,

@@ -45,8 +45,8 @@ pub enum Event {
         client_seq: ClientSeq,
         /// Why.
         code: u32,
-        /// When it is sent again.
-        retry_after_ms: u32,
+        /// When it is sent again: never before the server wants it.
+        retry_in_ms: u32,
     },
     /// The device told the server that everything up to here is on its disk.
     Acked {

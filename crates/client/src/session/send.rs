@@ -211,8 +211,8 @@ impl Outbox {
         Ok(any)
     }
 
-    /// `from` and everything above consumed nothing: it is sent again after the pause.
-    fn nacked(&mut self, now: MonoUs, from: ClientSeq, retry_after_ms: u32, jitter_ms: u64) {
+    /// `from` and everything above consumed nothing: it is sent again after the pause, in milliseconds.
+    fn nacked(&mut self, now: MonoUs, from: ClientSeq, retry_after_ms: u32, jitter_ms: u64) -> u64 {
         self.heard_at = now;
         let keep = usize::try_from(self.first().until(from)).unwrap_or(usize::MAX);
         let mut pause_ms = u64::from(retry_after_ms) + jitter_ms;
@@ -225,6 +225,7 @@ impl Outbox {
             self.nacks_in_a_row += 1;
         }
         self.paused_until = self.paused_until.max(MonoUs(now.0 + pause_ms * 1000));
+        self.paused_until.us_since(now) / 1000
     }
 
     pub(super) fn widen(&mut self, window: wire::Window) {
@@ -277,12 +278,9 @@ impl Session {
         // Many devices are told the same at the same moment.
         let jitter_ms = self.rng.upto(u64::from(nack.retry_after_ms) / 4);
         let client_seq = ClientSeq(nack.client_seq);
-        self.outbox.nacked(now, client_seq, nack.retry_after_ms, jitter_ms);
-        out.push(Effect::Event(Event::Nacked {
-            client_seq,
-            code: nack.code,
-            retry_after_ms: nack.retry_after_ms,
-        }));
+        let pause_ms = self.outbox.nacked(now, client_seq, nack.retry_after_ms, jitter_ms);
+        let retry_in_ms = u32::try_from(pause_ms).unwrap_or(u32::MAX);
+        out.push(Effect::Event(Event::Nacked { client_seq, code: nack.code, retry_in_ms }));
     }
 
     /// A server that is silent about a waiting message is given up.

@@ -1,0 +1,165 @@
+//! `iris listen`.
+
+use iris_client::place::{Content, Place};
+use iris_client::{ClientError, Event};
+use iris_core::id::AccountId;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::args::Listen;
+use crate::connect::{Context, Opened};
+use crate::failure::Failure;
+use crate::soak::told;
+
+use super::print::Names;
+
+/// As many places as a device keeps.
+const ALL: usize = 10_000;
+
+/// Shows places, each once.
+pub(super) struct Shower {
+    names: Names,
+    /// The last place that was shown.
+    pub(super) shown: u64,
+    only: Option<AccountId>,
+    incoming: u64,
+}
+
+impl Shower {
+    pub(super) fn new(context: &Context, opened: &Opened, only: Option<(AccountId, &str)>) -> Self {
+        let mut names = Names::of(context, opened);
+        if let Some((account, name)) = only {
+            names.add(account, name);
+        }
+        let only = only.map(|(account, _)| account);
+        Self { names, shown: opened.profile.shown(), only, incoming: 0 }
+    }
+
+    /// Shows a place unless it was shown before.
+    pub(super) fn show(
+        &mut self,
+        context: &mut Context,
+        opened: &Opened,
+        place: &Place,
+    ) -> Result<(), Failure> {
+        if place.seq.0 <= self.shown {
+            return Ok(());
+        }
+        self.shown = place.seq.0;
+        self.put(context, place)?;
+        // Whoever looks at one conversation alone has not seen the others.
+        if self.only.is_none() { opened.profile.set_shown(self.shown) } else { Ok(()) }
+    }
+
+    /// Shows a place in any case.
+    pub(super) fn put(&mut self, context: &mut Context, place: &Place) -> Result<(), Failure> {
+        if let (Some(only), Some(peer)) = (self.only, place.peer())
+            && peer != iris_core::message::Address::Account(only)
+        {
+            return Ok(());
+        }
+        if matches!(place.content, Content::Incoming(_)) {
+            self.incoming += 1;
+        }
+        match self.names.text(place) {
+            Some(text) => context.output.result(&text, &self.names.value(place)),
+            None if context.output.is_json() => context.output.result("", &self.names.value(place)),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows what arrived since something was last shown, while nobody was looking.
+    pub(super) async fn catch_up(
+        &mut self,
+        context: &mut Context,
+        opened: &Opened,
+    ) -> Result<(), Failure> {
+        let places = opened.client.handle().history(ALL, None).await?;
+        if places.last().is_some_and(|last| last.seq.0 < self.shown) {
+            // The inbox began anew.
+            self.shown = 0;
+        }
+        for place in &places {
+            self.show(context, opened, place)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn run(context: &mut Context, args: Listen) -> Result<(), Failure> {
+    let mut opened = context.open()?;
+    let until = args.period.map(|period| Instant::now() + period);
+    let from = match &args.from {
+        Some(name) => Some((opened.find(name).await?, name.as_str())),
+        None => None,
+    };
+    let mut shower = Shower::new(context, &opened, from);
+    if let Some(last) = args.last {
+        let with = from.map(|(account, _)| account);
+        let places = opened.client.handle().history(last, with).await?;
+        let shown = shower.shown;
+        for place in places.iter().filter(|place| place.seq.0 <= shown) {
+            shower.put(context, place)?;
+        }
+        // Only what is new counts.
+        shower.incoming = 0;
+    }
+    shower.catch_up(context, &opened).await?;
+    let enough = |shower: &Shower| args.count.is_some_and(|count| shower.incoming >= count);
+    while !enough(&shower) {
+        let event = tokio::select! {
+            event = opened.client.next() => event,
+            () = passed(until) => break,
+            signal = tokio::signal::ctrl_c() => { signal?; break }
+        };
+        match event {
+            Some(event) => heard(context, &opened, &mut shower, event)?,
+            None => return Err(ClientError::Closed.into()),
+        }
+    }
+    opened.close().await?;
+    match args.count {
+        Some(count) if shower.incoming < count && until.is_some() => {
+            let text = format!("{} of {count} messages came", shower.incoming);
+            Err(Failure::new(text).hint("--for waits longer"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows an event.
+pub(super) fn heard(
+    context: &mut Context,
+    opened: &Opened,
+    shower: &mut Shower,
+    event: Event,
+) -> Result<(), Failure> {
+    match event {
+        Event::Placed(place) => shower.show(context, opened, &place)?,
+        Event::Missed { upto } => {
+            let text = format!("-- messages up to {upto} are gone from the server --");
+            let value = json!({"event": "missed", "upto": upto.0});
+            context.output.result(&text, &value)?;
+            shower.shown = upto.0;
+        }
+        Event::Connected { .. } => context.output.note("-- connected --"),
+        Event::Disconnected { why, retry_in_ms } => {
+            let (words, seconds) = (told(&why).1, retry_in_ms.div_ceil(1000));
+            context.output.note(&format!("-- {words}; next try in {seconds} s --"));
+        }
+        Event::Gap { expected, found } => {
+            let text = format!("-- the server skipped from {expected} to {found}: a defect --");
+            context.output.note(&text);
+        }
+        Event::Stopped(stop) => return Err(ClientError::from(stop).into()),
+        Event::Decided { .. } | Event::Nacked { .. } | Event::Acked { .. } => {}
+    }
+    Ok(())
+}
+
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}

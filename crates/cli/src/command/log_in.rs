@@ -1,0 +1,57 @@
+//! `iris register` and `iris login`.
+
+use iris_client::store::{Login, Store as _};
+use iris_client::{Credentials, login, register};
+use serde_json::json;
+
+use crate::args::LogIn;
+use crate::connect::{Context, connector};
+use crate::failure::Failure;
+use crate::prompt;
+
+pub(super) async fn run(context: &mut Context, args: LogIn, new: bool) -> Result<(), Failure> {
+    let named = context.global.account.clone();
+    let profile = context.profiles.profile(named.as_deref().unwrap_or(&args.handle))?;
+    let server = profile.server().merged(&context.global)?;
+    let connector = connector(&server)?;
+    let password = match args.password {
+        Some(password) => password,
+        None => prompt::password("Password")?,
+    };
+    let who = Credentials {
+        handle: args.handle,
+        password,
+        device_name: args.device_name,
+        tenant: args.tenant,
+    };
+    let store = profile.store()?;
+    let store = if new {
+        register(&connector, store, &who).await?
+    } else {
+        login(&connector, store, &who).await?
+    };
+    profile.set_server(&server)?;
+    let missing = || Failure::new("the server made no account");
+    let login: Login = store.state().login.clone().ok_or_else(missing)?;
+    let Login { handle, account, device, .. } = &login;
+    profile.learn(*account, handle)?;
+    let text = if new {
+        format!("{handle} is registered as {account}; this is its device {device}.")
+    } else {
+        format!("This is device {device} of {handle} ({account}).")
+    };
+    let value = json!({
+        "handle": handle,
+        "account": account.to_string(),
+        "device": device.0,
+        "tenant": login.tenant,
+        "as": profile.name,
+    });
+    context.output.result(&text, &value)?;
+    if !context.output.is_json() {
+        let as_ =
+            if profile.name == *handle { String::new() } else { format!(" --as {}", profile.name) };
+        context.output.note(&format!("Next: iris chat SOMEBODY{as_}, or iris listen{as_}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What went wrong, and what to do about it.
+
+use std::io;
+
+use iris_client::{ClientError, Stop};
+use iris_core::code::Code;
+use serde::Serialize;
+
+/// See the module.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// Nobody needs to be told.
+    #[serde(skip)]
+    silent: bool,
+}
+
+impl Failure {
+    /// Without advice.
+    pub fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), hint: None, silent: false }
+    }
+
+    /// The result itself says what is wrong: the program only has to end with a failure.
+    pub fn told() -> Self {
+        Self { error: "as told".to_owned(), hint: None, silent: true }
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    pub(crate) fn for_people(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("error: {}\n  hint: {hint}", self.error),
+            None => format!("error: {}", self.error),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        // Whoever reads the results has seen enough.
+        let silent = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { error: error.to_string(), hint: None, silent }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let hint = hint(&error);
+        Self { error: error.to_string(), hint, silent: false }
+    }
+}
+
+/// What helps where no edge can be reached.
+pub(crate) fn unreachable_hint(text: &str) -> &'static str {
+    if text.contains("UnknownIssuer") || text.contains("certificate") {
+        "the server's certificate is not trusted: name its authority with --ca FILE (or IRIS_CA). \
+         In a Kubernetes cluster it is in the ConfigMap <cluster>-client-ca"
+    } else if text.contains("refused") {
+        "nobody listens there: is the server running, and is --server (or IRIS_SERVER) right?"
+    } else if text.contains("lookup") || text.contains("not known") || text.contains("resolve") {
+        "the name cannot be resolved: is --server (or IRIS_SERVER) right?"
+    } else {
+        "is the server running and reachable, and is --server (or IRIS_SERVER) right?"
+    }
+}
+
+fn hint(error: &ClientError) -> Option<String> {
+    let hint = match error {
+        ClientError::Refused { code, .. } => return code_hint(*code).map(str::to_owned),
+        ClientError::TryLater { .. } => "the server is there and busy: try again",
+        ClientError::Unreachable(text) => unreachable_hint(text),
+        ClientError::NotLoggedIn => "register with `iris register NAME`, or `iris login NAME`",
+        ClientError::LoggedIn { .. } => "use --as to give the new account a name of its own",
+        ClientError::CalledOff(_) => {
+            "the server did not answer in time: is it up? `iris whoami --connect` tries it"
+        }
+        ClientError::Stopped(Stop::LoggedOut { .. } | Stop::Revoked) => {
+            "log in again with `iris login NAME --as OTHER_NAME`"
+        }
+        ClientError::Closed => {
+            "the message is on this device's disk and goes out with the next connection"
+        }
+        ClientError::Config(_)
+        | ClientError::Store(_)
+        | ClientError::Key(_)
+        | ClientError::Unsendable(_)
+        | ClientError::Stopped(_)
+        | ClientError::Malformed(_) => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn code_hint(code: u32) -> Option<&'static str> {
+    let hint = match Code::from_number(code)? {
+        Code::HandleTaken => "choose another name, or log in with `iris login` if it is yours",
+        Code::BadCredentials => "check the name and the password (--password or IRIS_PASSWORD)",
+        Code::NotFound => "check the spelling; names are not case sensitive",
+        Code::TooManyDevices => {
+            "revoke one that is not used any more: `iris devices`, then `iris revoke N`"
+        }
+        Code::AuthInvalid | Code::AuthExpired | Code::DeviceRevoked | Code::DeviceProof => {
+            "log in again with `iris login NAME --as OTHER_NAME`"
+        }
+        Code::RateLimited => "try again in a moment",
+        _ => return None,
+    };
+    Some(hint)
+}

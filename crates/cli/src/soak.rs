@@ -1,0 +1,103 @@
+//! `iris soak`: traffic at a fixed rate and a ledger of every message.
+
+mod board;
+mod drive;
+pub mod latency;
+pub mod ledger;
+mod message;
+mod people;
+mod progress;
+mod report;
+mod schedule;
+mod store;
+mod waits;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use crate::connect::Context;
+use crate::duration;
+use crate::failure::Failure;
+use crate::profile::Server;
+
+pub(crate) use board::{named, told};
+
+const ABOUT: &str = "\
+Traffic at a fixed rate, and a ledger of every message: does the server lose anything?
+
+Pairs of accounts are made, and both members of each pair write to each other. The loop is open: each \
+message is due at a fixed time whatever the server does, and every latency counts from when the message \
+was due, so that a server that stalls cannot hide it. Every message carries its number; the ledger \
+compares what was acknowledged with what arrived.
+
+The run fails (exit status 1) when anything was lost, duplicated, reordered, skipped, damaged or left \
+without an answer, when a device gave up, and when there was no traffic.
+
+  lost         acknowledged, and not delivered until the end
+  duplicated   delivered more than once to the application
+  reordered    delivered after a message that was sent later
+  gaps         numbers of an inbox that the server skipped
+  write_gap    an interval in which one member had something unanswered and no ack came
+  interruption a write gap of 100 ms and more";
+
+const EXAMPLES: &str = "\
+Examples:
+  iris soak --pairs 50 --rate 500 --duration 60s --server edge-0:8443,edge-1:8443 --json
+  iris soak --rate 5000 --pairs 100 --accounts-file accounts.json    (reuses the accounts next time)
+  iris soak --json | jq '{lost, duplicated, reordered, write_gap_ms}'";
+
+/// `iris soak`.
+#[derive(Args, Debug, Clone)]
+#[command(long_about = ABOUT, after_help = EXAMPLES)]
+pub struct SoakArgs {
+    /// Pairs of devices that write to each other
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub pairs: u32,
+    /// Messages in a second, of all pairs together
+    #[arg(long, default_value_t = 100.0, value_parser = rate)]
+    pub rate: f64,
+    /// For how long to send
+    #[arg(long, default_value = "60s", value_parser = duration::parse)]
+    pub duration: Duration,
+    /// Bytes of each message, at least 32
+    #[arg(
+        long,
+        default_value_t = 256,
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u32).range(1..=65_536)
+    )]
+    pub payload: u32,
+    /// For how long at most to wait, after the last message was sent, for what is under way
+    #[arg(long, default_value = "30s", value_parser = duration::parse)]
+    pub settle: Duration,
+    /// For how long at most to wait until every device is connected
+    #[arg(long, default_value = "60s", value_parser = duration::parse)]
+    pub connect_timeout: Duration,
+    /// Accounts that are made, or devices that connect, at the same time
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+    /// Keep the accounts in this file, and use those that are in it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub accounts_file: Option<PathBuf>,
+    /// How often to tell on standard error how it goes; 0s for never
+    #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "DURATION")]
+    pub progress: Duration,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("not a number: {text:?}"))?;
+    if (0.001..=1_000_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("a rate is between 0.001 and 1000000 messages in a second".to_owned())
+    }
+}
+
+pub(crate) async fn run(context: &mut Context, args: SoakArgs) -> Result<(), Failure> {
+    let server = Server::default().merged(&context.global)?;
+    let report = Box::pin(drive::run(&mut context.output, &server, &args)).await?;
+    context.output.result(&report.for_people(), &report)?;
+    if report.ok { Ok(()) } else { Err(Failure::told()) }
+}

@@ -1,0 +1,238 @@
+//! A run: gather, connect, send at the rate, settle, judge.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use iris_client::Draft;
+use iris_core::id::AccountId;
+use iris_core::message::{Address, Bodies};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::connect::connector;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::profile::Server;
+
+use super::SoakArgs;
+use super::board::Board;
+use super::latency::Latencies;
+use super::message::Tag;
+use super::people::{self, Connected, Device};
+use super::progress::Progress;
+use super::report::{Report, Run};
+use super::schedule::Schedule;
+use super::waits::Longest;
+
+/// How often the schedule is looked at.
+const TICK: Duration = Duration::from_millis(1);
+/// How often the ledger is looked at after the last message.
+const LOOK: Duration = Duration::from_millis(10);
+/// Longer nobody waits for a device to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Sends what is due.
+struct Sender<'a> {
+    board: &'a Board,
+    schedule: Schedule,
+    /// When the first message is due, in the board's time.
+    from_us: u64,
+    connected: &'a [Connected],
+    to: Vec<AccountId>,
+    /// Messages that are due and that a client has not taken yet, by sender.
+    waiting: Vec<u64>,
+    /// Those of all senders.
+    waiting_all: u64,
+    /// The next message of the run.
+    next: u64,
+    lag: Latencies,
+    held_back: u64,
+}
+
+pub(super) async fn run(
+    output: &mut Output,
+    server: &Server,
+    args: &SoakArgs,
+) -> Result<Report, Failure> {
+    let connector = connector(server)?;
+    let (name, number) = people::random_name()?;
+    let devices = people::gather(output, &connector, args, &name).await?;
+    let board = Board::new(number, args.payload as usize, devices.len());
+    let connected = people::connect(&connector, args, &board, &devices).await?;
+    let rate = args.rate;
+    output.note(&format!("{} devices are connected; {rate} messages/s", connected.len()));
+    board.state().events = super::board::Events::default();
+    let mut sender = Sender::new(&board, args, &connected, &devices);
+    let cpu = cpu_us();
+    let interrupted = send(output, args, &mut sender).await?;
+    let (sent_us, cpu_us) = (board.now_us(), cpu_us().saturating_sub(cpu));
+    settle(output, args, &mut sender).await?;
+    let Sender { from_us, lag, held_back, next: offered, .. } = sender;
+    let ended_us = board.now_us();
+    // What happens from here on is the end's own doing.
+    let state = std::mem::take(&mut *board.state());
+    join_all(connected.into_iter().map(|one| timeout(GOODBYE, one.client.close()))).await;
+    if let Some(path) = &args.accounts_file {
+        people::keep(path, &devices)?;
+    }
+    let (counts, measured) = state.ledger.close(ended_us);
+    let longest = state.waits.iter().map(|waits| waits.longest(ended_us));
+    let run = Run {
+        servers: server.servers.clone(),
+        pairs: args.pairs,
+        rate,
+        payload_bytes: args.payload,
+        interrupted,
+        offered,
+        sending_us: sent_us.saturating_sub(from_us),
+        lag: lag.percentiles(),
+        held_back,
+        cpu_us,
+        reconnects: state.events.connects,
+        longest: longest.fold(Longest::default(), Longest::max),
+    };
+    Ok(Report::new(run, &counts, &measured, state.events))
+}
+
+/// Sends at the rate until the time is over. Answers whether somebody ended it before.
+async fn send(
+    output: &mut Output,
+    args: &SoakArgs,
+    sender: &mut Sender<'_>,
+) -> Result<bool, Failure> {
+    let mut progress = Progress::starting(sender.from_us);
+    let mut tell_at = Instant::now() + args.progress;
+    let mut tick = Instant::now();
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    while !sender.is_done() {
+        tick = (tick + TICK).max(Instant::now());
+        tokio::select! {
+            () = sleep_until(tick) => sender.send_due(),
+            signal = &mut interrupt => {
+                signal?;
+                return Ok(true);
+            }
+        }
+        if !args.progress.is_zero() && Instant::now() >= tell_at {
+            tell_at += args.progress;
+            let line = progress.line(&mut sender.board.state(), sender.board.now_us());
+            output.note(&line);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for what is under way.
+async fn settle(
+    output: &mut Output,
+    args: &SoakArgs,
+    sender: &mut Sender<'_>,
+) -> Result<(), Failure> {
+    sender.stop();
+    let until = Instant::now() + args.settle;
+    let mut told = false;
+    while !sender.is_settled() && Instant::now() < until {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => sender.send_due(),
+            signal = tokio::signal::ctrl_c() => {
+                signal?;
+                return Ok(());
+            }
+        }
+        if !std::mem::replace(&mut told, true) {
+            output.note("all is sent; waiting for what is under way");
+        }
+    }
+    // A duplicate may come behind the last message.
+    tokio::time::sleep(LOOK * 20).await;
+    Ok(())
+}
+
+impl<'a> Sender<'a> {
+    fn new(
+        board: &'a Board,
+        args: &SoakArgs,
+        connected: &'a [Connected],
+        devices: &[Device],
+    ) -> Self {
+        Self {
+            board,
+            schedule: Schedule::new(args.rate, connected.len(), args.duration),
+            from_us: board.now_us(),
+            connected,
+            to: (0..devices.len()).map(|n| devices[n ^ 1].account).collect(),
+            waiting: vec![0; connected.len()],
+            waiting_all: 0,
+            next: 0,
+            lag: Latencies::default(),
+            held_back: 0,
+        }
+    }
+
+    /// Whether the last message was due.
+    fn is_done(&self) -> bool {
+        self.next == self.schedule.total()
+    }
+
+    /// Nothing more becomes due.
+    fn stop(&mut self) {
+        self.schedule.end_at(self.next);
+    }
+
+    /// Whether every message is with its client, answered and delivered.
+    fn is_settled(&self) -> bool {
+        self.waiting_all == 0 && self.board.state().ledger.is_settled()
+    }
+
+    fn send_due(&mut self) {
+        let now = self.board.now_us().saturating_sub(self.from_us);
+        if self.waiting_all > 0 {
+            for sender in 0..self.waiting.len() {
+                self.hand_over(sender);
+            }
+        }
+        while self.next < self.schedule.due_by(now) {
+            let sender = self.schedule.sender(self.next);
+            self.lag.record(now.saturating_sub(self.schedule.due_at(self.next)));
+            self.next += 1;
+            self.waiting[sender] += 1;
+            self.waiting_all += 1;
+            self.hand_over(sender);
+            self.held_back += u64::from(self.waiting[sender] > 0);
+        }
+    }
+
+    /// Gives a client what waits for it, as far as it takes it.
+    fn hand_over(&mut self, sender: usize) {
+        while self.waiting[sender] > 0 {
+            let mut state = self.board.state();
+            let number = state.ledger.next_number(sender);
+            let due_us = self.from_us + self.schedule.due_of(sender, number);
+            let direction = u32::try_from(sender).unwrap_or(u32::MAX);
+            let tag = Tag { run: self.board.run, direction, number, due_us };
+            let draft = draft(&tag, self.to[sender], tag.body(self.board.payload_bytes));
+            if self.connected[sender].handle.try_send(draft).is_err() {
+                return;
+            }
+            state.ledger.submitted(sender, due_us);
+            let now = self.board.now_us();
+            state.waits[sender].submitted(now);
+            drop(state);
+            self.waiting[sender] -= 1;
+            self.waiting_all -= 1;
+        }
+    }
+}
+
+fn draft(tag: &Tag, to: AccountId, body: Bytes) -> Box<Draft> {
+    let (to, bodies) = (Address::Account(to), Bodies::Shared(body));
+    Box::new(Draft { to, msg_id: tag.msg_id(), bodies, expires_at_ms: 0 })
+}
+
+/// What the process has used of the processors, in microseconds.
+fn cpu_us() -> u64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let whole = u64::try_from(used.tv_sec).unwrap_or(0) * 1_000_000;
+    whole + u64::try_from(used.tv_nsec / 1000).unwrap_or(0)
+}
