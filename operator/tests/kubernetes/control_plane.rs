@@ -120,7 +120,8 @@ struct Service(Arc<Mutex<State>>);
 impl Service {
     fn hear<T>(&self, request: &Request<T>) -> Result<(), Status> {
         rpc::require_role(request, &[Role::Operator])?;
-        match self.0.lock().mood {
+        let mood = self.0.lock().mood;
+        match mood {
             Mood::Silent => Err(Status::unavailable("nobody leads")),
             Mood::Swift | Mood::Stuck => Ok(()),
         }

@@ -168,7 +168,7 @@ fn keep(program: &Path, args: &[String], logs: &Path, name: &str) {
         let mut child = command.spawn().unwrap();
         started.send(()).unwrap();
         let ended = child.wait();
-        eprintln!("a program of the test ended: {ended:?}");
+        panic!("a program of the test ended: {ended:?}; see its log");
     });
     is_started.recv().unwrap();
 }

@@ -57,7 +57,7 @@ fn through_a_rotation_every_token_is_accepted_by_old_and_new_documents() {
 #[test]
 fn a_request_counts_once_and_never_two_at_a_time() {
     let lifetimes = Lifetimes { rotation: 3, ..lifetimes() };
-    let keys = Keys::create(&Lifetimes { rotation: 0, ..lifetimes.clone() }, 0).unwrap();
+    let keys = Keys::create(&Lifetimes { rotation: 0, ..lifetimes }, 0).unwrap();
     let asked = keys.advanced(&lifetimes, 1).unwrap().unwrap();
     assert_eq!(asked.rotation, 3);
     assert_eq!(asked.advanced(&lifetimes, 2).unwrap(), None);
@@ -69,12 +69,12 @@ fn a_request_counts_once_and_never_two_at_a_time() {
 #[test]
 fn what_was_written_down_comes_back_and_crossed_keys_do_not() {
     let lifetimes = Lifetimes { rotation: 1, ..lifetimes() };
-    let keys = Keys::create(&Lifetimes { rotation: 0, ..lifetimes.clone() }, 0).unwrap();
+    let keys = Keys::create(&Lifetimes { rotation: 0, ..lifetimes }, 0).unwrap();
     let keys = keys.advanced(&lifetimes, 5).unwrap().unwrap();
     let next = keys.next.as_ref().map(|next| next.pem.clone());
     let back = Keys::restored(keys.record(), keys.signing.pem.clone(), next.clone()).unwrap();
     assert_eq!(back, keys);
     let crossed = Keys::restored(keys.record(), next.clone().unwrap(), next);
     assert!(crossed.is_err());
-    assert!(Keys::restored(keys.record(), keys.signing.pem.clone(), None).is_err());
+    assert!(Keys::restored(keys.record(), keys.signing.pem, None).is_err());
 }
