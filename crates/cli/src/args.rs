@@ -7,14 +7,18 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use iris_client::EdgeAddr;
 
+pub use crate::dev::DevArgs;
 use crate::duration;
 pub use crate::probe::ProbeArgs;
 pub use crate::soak::SoakArgs;
 
 const EXAMPLES: &str = "\
 Examples:
+  A server to try things with, without a cluster:
+    iris dev
+
   A first conversation, in two terminals:
-    export IRIS_SERVER=localhost:8443 IRIS_CA=ca.crt
+    export IRIS_SERVER=localhost:8443 IRIS_CA=~/.local/state/iris-dev/ca.crt
     iris register alice
     iris register bob
     iris chat bob   --as alice
@@ -140,6 +144,8 @@ Examples:
     Soak(SoakArgs),
     /// Hostile connections, forged tokens, bad frames: does the server refuse what it must?
     Probe(ProbeArgs),
+    /// A server of your own in this process, for people who write clients
+    Dev(DevArgs),
     /// A script that completes commands in a shell
     #[command(after_help = "\
 Examples:

@@ -16,7 +16,7 @@ use crate::connect::Context;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::profile::Profiles;
-use crate::{probe, soak};
+use crate::{dev, probe, soak};
 
 /// Runs one command to its end. A failure was told when this returns.
 pub fn run(iris: Iris, output: Output) -> ExitCode {
@@ -26,7 +26,12 @@ pub fn run(iris: Iris, output: Output) -> ExitCode {
         Ok(profiles) => profiles,
         Err(failure) => return failed(&mut output, &failure),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // A client is cheapest on one thread; a server is not.
+    let mut builder = match &command {
+        Command::Dev(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&mut output, &error.into()),
     };
@@ -57,6 +62,7 @@ async fn perform(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Revoke(args) => Box::pin(devices::revoke(context, args)).await,
         Command::Soak(args) => Box::pin(soak::run(context, args)).await,
         Command::Probe(args) => Box::pin(probe::run(context, args)).await,
+        Command::Dev(args) => Box::pin(dev::run(context, args)).await,
         Command::Completion(args) => completion::iris(context, &args),
     }
 }

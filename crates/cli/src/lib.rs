@@ -5,6 +5,7 @@
 pub mod args;
 mod command;
 mod connect;
+mod dev;
 mod duration;
 mod failure;
 pub mod operate;

@@ -45,7 +45,7 @@ impl Profiles {
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         let directory = match &global.profile_dir {
             Some(directory) => directory.clone(),
-            None => default_directory().ok_or_else(|| {
+            None => default_directory("iris").ok_or_else(|| {
                 Failure::new("there is no home directory to keep accounts in")
                     .hint("name a directory with --profile-dir or IRIS_PROFILE_DIR")
             })?,
@@ -203,10 +203,11 @@ impl Server {
     }
 }
 
-fn default_directory() -> Option<PathBuf> {
+/// Where a program of this name keeps its state.
+pub(crate) fn default_directory(name: &str) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    Some(state.filter(|path| path.is_absolute()).or_else(home)?.join("iris"))
+    Some(state.filter(|path| path.is_absolute()).or_else(home)?.join(name))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

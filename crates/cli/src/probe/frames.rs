@@ -172,14 +172,7 @@ async fn body_too_large(probe: &Probe, person: &Person, checks: &mut Vec<Check>)
             let body = vec![b'x'; limits::BODY_BYTES_MAX + 1];
             let send = send(person, welcome.next_client_seq, body.into());
             raw.write(&send_frame(&send)).await;
-            match raw.answer(probe.args.patience).await {
-                Seen::Frame(FrameType::SendAck, payload) => {
-                    let ack: proto::SendAck = prost::Message::decode(payload).unwrap_or_default();
-                    let code = ack.refusals.first().map_or(0, |refusal| refusal.code);
-                    if code == TOO_LARGE { Ok(()) } else { Err(format!("SEND_ACK, code {code}")) }
-                }
-                other => Err(other.text()),
-            }
+            decided(probe, &mut raw, send.client_seq).await
         }
         Err(error) => Err(error),
     };
@@ -188,6 +181,27 @@ async fn body_too_large(probe: &Probe, person: &Person, checks: &mut Vec<Check>)
         Err(seen) => (seen, false),
     };
     checks.push(Check::new(name, expected, &seen, ok));
+}
+
+/// Waits for the decision about a number: it must be a refusal.
+async fn decided(probe: &Probe, raw: &mut Raw, client_seq: u64) -> Result<(), String> {
+    loop {
+        match raw.next(probe.args.patience).await {
+            Seen::Frame(FrameType::SendAck, payload) => {
+                let ack: proto::SendAck = prost::Message::decode(payload).unwrap_or_default();
+                // The decisions of before are told again.
+                if ack.client_seq < client_seq {
+                    continue;
+                }
+                let refusal = ack.refusals.iter().find(|one| one.client_seq == client_seq);
+                let code = refusal.map_or(0, |refusal| refusal.code);
+                let refused = code == TOO_LARGE;
+                return if refused { Ok(()) } else { Err(format!("SEND_ACK, code {code}")) };
+            }
+            Seen::Frame(FrameType::Deliver | FrameType::Window | FrameType::Ping, _) => {}
+            other => return Err(other.text()),
+        }
+    }
 }
 
 /// What may be ignored is.

@@ -40,7 +40,7 @@ pub(super) async fn run(
         ("token for refreshing", person.refresh.clone()),
         ("token of garbage", "not.a.token".to_owned()),
         ("token empty", String::new()),
-        ("token of a megabyte", "x".repeat(200_000)),
+        ("token of 200 KB", "x".repeat(200_000)),
     ];
     let published = jwks(&probe.connector).await?;
     forged.extend(hs256(&token, &published));

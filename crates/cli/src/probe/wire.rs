@@ -138,7 +138,14 @@ impl Raw {
     pub(super) async fn answer(&mut self, patience: Duration) -> Seen {
         loop {
             match self.next(patience).await {
-                Seen::Frame(FrameType::Deliver | FrameType::Window | FrameType::Ping, _) => {}
+                Seen::Frame(
+                    FrameType::Deliver
+                    | FrameType::Window
+                    | FrameType::Ping
+                    | FrameType::SendAck
+                    | FrameType::SendNack,
+                    _,
+                ) => {}
                 other => return other,
             }
         }
