@@ -1,0 +1,163 @@
+//! The program as people run it, against `iris dev`: real processes, real sockets, a real disk.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, outside their functions")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// `iris dev` in a directory of its own.
+struct Server {
+    child: Child,
+    files: tempfile::TempDir,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (child, address) = dev(files.path(), "0");
+        Self { child, files, address }
+    }
+
+    /// Kills it and starts it again where it was.
+    fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let port = self.address.rsplit(':').next().unwrap().to_owned();
+        (self.child, self.address) = dev(self.files.path(), &port);
+    }
+
+    /// Runs `iris` with these words.
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+        command.args(line.split_whitespace());
+        command.env("IRIS_SERVER", &self.address);
+        command.env("IRIS_CA", self.files.path().join("dev/ca.crt"));
+        command.env("IRIS_PROFILE_DIR", self.files.path().join("accounts"));
+        command.env("IRIS_PASSWORD", "a long password");
+        command.env_remove("IRIS_AS").stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What it prints, line by line; it must succeed.
+    fn json(&self, line: &str) -> Vec<Value> {
+        let output = self.run(&format!("{line} --json"));
+        let notes = String::from_utf8_lossy(&output.stderr);
+        let results = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{line}: {notes} {results}");
+        results.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What it says when it fails.
+    fn failure(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(!output.status.success(), "{line}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _killed = self.child.kill().and_then(|()| self.child.wait()).is_ok();
+    }
+}
+
+fn dev(files: &Path, port: &str) -> (Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+    command.args(["dev", "--json", "--port", port, "--dir"]).arg(files.join("dev"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let facts: Value = serde_json::from_str(&line).unwrap();
+    (child, facts["server"].as_str().unwrap().to_owned())
+}
+
+fn texts(events: &[Value]) -> Vec<&str> {
+    let messages = events.iter().filter(|event| event["event"] == "message");
+    messages.map(|event| event["text"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_conversation_survives_a_kill() {
+    let mut server = Server::start();
+    assert_eq!(server.json("register alice")[0]["device"], 1);
+    server.json("register bob");
+    assert_eq!(server.json("send bob hello there --as alice")[0]["event"], "accepted");
+    let heard = server.json("listen --as bob --count 1 --for 20s");
+    assert_eq!(texts(&heard), ["hello there"]);
+    assert_eq!(heard[0]["from"], "alice", "people of one machine know each other");
+
+    server.kill_and_restart();
+    server.json("send bob again --as alice");
+    let heard = server.json("listen --as bob --count 1 --for 20s");
+    assert_eq!(texts(&heard), ["again"], "what was shown is not shown again");
+
+    server.json("login alice --as laptop");
+    let devices = server.json("devices --as laptop");
+    assert_eq!(devices[0]["devices"].as_array().unwrap().len(), 2);
+    server.json("revoke 2 --as alice");
+    let refused = server.failure("whoami --connect --as laptop");
+    assert!(refused.contains("revoked") && refused.contains("hint"), "{refused}");
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    let server = Server::start();
+    for (line, expected) in [
+        ("send bob hello", "iris register"),
+        ("whoami --as alice", "iris register alice"),
+        ("listen --as nobody", "there is no account nobody"),
+    ] {
+        let told = server.failure(line);
+        assert!(told.contains(expected) && told.contains("hint"), "{line}: {told}");
+    }
+    server.json("register alice");
+    for (line, expected) in [
+        ("send nobody hello", "nobody called nobody"),
+        ("send alice hello --server localhost:1 --timeout 2s", "is the server running"),
+        ("revoke 7", "iris devices"),
+        ("listen --count 1 --for 1s", "0 of 1"),
+        ("register alice", "--as"),
+    ] {
+        let told = server.failure(line);
+        assert!(told.contains(expected), "{line}: {told}");
+    }
+}
+
+#[test]
+fn a_soak_counts_every_message() {
+    let server = Server::start();
+    let accounts = server.files.path().join("soak.json");
+    let line = "soak --pairs 4 --rate 200 --duration 2s --progress 0s --accounts-file";
+    // The second run has the accounts of the first.
+    for _ in 0..2 {
+        let report = &server.json(&format!("{line} {}", accounts.display()))[0];
+        assert_eq!(report["ok"], true, "{report}");
+        for field in ["submitted", "acked", "delivered"] {
+            assert_eq!(report[field], 400, "{field}: {report}");
+        }
+        for field in ["lost", "duplicated", "reordered", "gaps"] {
+            assert_eq!(report[field], 0, "{field}: {report}");
+        }
+        assert!(report["ack_ms"]["p99"].as_f64().unwrap() > 0.0);
+        assert!(report["write_gap_ms"]["count"].as_u64().unwrap() > 0);
+    }
+    let output = server.run("soak --pairs 1 --duration 0s --json");
+    assert!(!output.status.success(), "a run without traffic is no success");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["violations"][0], "no traffic");
+}
+
+#[test]
+fn the_server_refuses_what_it_must() {
+    let server = Server::start();
+    let key = server.files.path().join("dev/signing.pem");
+    let report = &server.json(&format!("probe --repeat 2 --signing-key {}", key.display()))[0];
+    assert_eq!(report["ok"], true, "{report}");
+    assert_eq!((&report["failed"], &report["skipped"]), (&0.into(), &0.into()), "{report}");
+    assert!(report["checks"].as_array().unwrap().len() > 40, "{report}");
+}
