@@ -101,8 +101,8 @@ pub struct Model {
     /// Shards that a move has in hand: nothing else touches them.
     moving: BTreeSet<ShardId>,
     wishes: Wishes,
-    /// When sessions were declared dead lately, and how many shards that orphaned.
-    deaths: VecDeque<(MonoUs, usize)>,
+    /// When sessions were declared dead lately.
+    deaths: VecDeque<MonoUs>,
     /// Whether every shard was placed once: from then on nobody waits for absent owners.
     placed: bool,
 }

@@ -134,16 +134,16 @@ impl Region {
         Retention { history: self.shape.history }
     }
 
-    /// Ends everything in order.
-    pub async fn stop(mut self) {
-        for edge in self.edges.drain(..) {
-            edge.end().await;
+    /// Ends everything at once.
+    pub async fn stop(self) {
+        for edge in &self.edges {
+            edge.kill().await;
         }
-        for owner in self.owners.drain(..) {
-            owner.end().await;
+        for owner in &self.owners {
+            owner.kill().await;
         }
-        for control in self.control.drain(..) {
-            control.end().await;
+        for control in &self.control {
+            control.kill().await;
         }
     }
 

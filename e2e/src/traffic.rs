@@ -1,17 +1,26 @@
 //! Pairs of people who write to each other without a pause, and what became of it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use iris_client::place::{Content, Place};
 use iris_client::store::{HistoryMax, MemoryStore};
 use iris_client::{Client, Connector, Credentials, Event, Options, Outcome};
+use iris_core::id::AccountId;
 use iris_runtime::task::Tasks;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout};
 
 /// Whatever is on its way arrives within this time once everything is whole.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// Something that comes twice comes within this time.
+const LINGER: Duration = Duration::from_millis(500);
+/// Of what a member heard, so much is told when it fails.
+const NEWS_MAX: usize = 12;
 
 /// A person on a device without a disk.
 pub async fn register(connector: &Connector, handle: &str) -> anyhow::Result<Client> {
@@ -53,9 +62,11 @@ impl Traffic {
             let stopped = stop.subscribe();
             tasks.spawn("pair", async move {
                 let (to_one, to_other) = (one.login_data().account, other.login_data().account);
+                let (one_sent, other_sent) = (watch::Sender::new(None), watch::Sender::new(None));
+                let (from_one, from_other) = (one_sent.subscribe(), other_sent.subscribe());
                 let both = tokio::try_join!(
-                    member(one, to_other, period, stopped.clone()),
-                    member(other, to_one, period, stopped),
+                    member((one, to_other), period, stopped.clone(), (one_sent, from_other)),
+                    member((other, to_one), period, stopped, (other_sent, from_one)),
                 );
                 // Nobody listens any more only when the test failed already.
                 let _ = report.send(both.and_then(|(one, other)| compare(&one, &other)));
@@ -82,36 +93,53 @@ impl Traffic {
 
 /// What one member sent and saw.
 struct Member {
+    account: AccountId,
     accepted: u64,
     received: Vec<u64>,
     longest_wait: Duration,
+    /// The last things that it heard besides messages.
+    news: VecDeque<(Duration, String)>,
+    began: Instant,
 }
 
-/// What a member has not yet been told of.
-struct Waiting {
-    began: Vec<Instant>,
-    answered: usize,
-}
-
+/// Sends until it is stopped, and stays until it has what the other one sent. Each tells the other how
+/// many of its messages were accepted once all were decided.
 async fn member(
-    mut client: Client,
-    to: iris_core::id::AccountId,
+    (mut client, to): (Client, AccountId),
     period: Duration,
     mut stopped: watch::Receiver<bool>,
+    (own, others): (watch::Sender<Option<u64>>, watch::Receiver<Option<u64>>),
 ) -> anyhow::Result<Member> {
     let mut tick = interval(period);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let handle = client.handle();
-    let mut waiting = Waiting { began: Vec::new(), answered: 0 };
-    let mut member = Member { accepted: 0, received: Vec::new(), longest_wait: Duration::ZERO };
+    // Decisions come in the order of the messages.
+    let (mut receipts, mut sent) = (FuturesOrdered::new(), 0_u64);
+    let mut member = Member {
+        account: client.login_data().account,
+        accepted: 0,
+        received: Vec::new(),
+        longest_wait: Duration::ZERO,
+        news: VecDeque::new(),
+        began: Instant::now(),
+    };
     let mut sending = true;
     let mut quiet_since = Instant::now();
     loop {
         tokio::select! {
             _ = tick.tick(), if sending => {
-                let text = (waiting.began.len() as u64).to_string();
-                drop(handle.send(to, text).await?);
-                waiting.began.push(Instant::now());
+                let text = sent.to_string();
+                let began = Instant::now();
+                let receipt = handle.send(to, text).await?;
+                receipts.push_back(async move { (began, receipt.await) });
+                sent += 1;
+            }
+            Some((began, decided)) = receipts.next() => {
+                let outcome = decided?.outcome;
+                ensure!(outcome == Outcome::Accepted, "a message was refused: {outcome:?}");
+                member.longest_wait = member.longest_wait.max(began.elapsed());
+                member.accepted += 1;
+                quiet_since = Instant::now();
             }
             _ = stopped.changed(), if sending => {
                 sending = false;
@@ -119,17 +147,30 @@ async fn member(
             }
             event = client.next() => {
                 let event = event.context("the client ended")?;
-                if see(event, &mut waiting, &mut member)? {
+                if see(event, &mut member)? {
                     quiet_since = Instant::now();
                 }
             }
-            () = tokio::time::sleep(Duration::from_millis(500)), if !sending => {}
+            () = tokio::time::sleep(Duration::from_millis(100)), if !sending => {}
         }
-        let decided = waiting.answered == waiting.began.len();
-        if !sending && decided && quiet_since.elapsed() > Duration::from_secs(2) {
-            break;
+        if !sending && receipts.is_empty() {
+            own.send_if_modified(|known| known.replace(member.accepted).is_none());
+            let complete = others.borrow().is_some_and(|n| member.received.len() as u64 >= n);
+            if complete && quiet_since.elapsed() > LINGER {
+                break;
+            }
+            if quiet_since.elapsed() > SETTLE {
+                // What is missing is for the comparison to say.
+                break;
+            }
         }
-        ensure!(sending || quiet_since.elapsed() < SETTLE, "messages are never answered");
+        ensure!(
+            sending || quiet_since.elapsed() < SETTLE,
+            "{} of {} messages were answered, then nothing more; last news: {:?}",
+            member.accepted,
+            sent,
+            member.news,
+        );
     }
     let closed = timeout(SETTLE, client.close()).await;
     closed.context("the client never closed")??;
@@ -137,15 +178,8 @@ async fn member(
 }
 
 /// Answers whether it was about a message.
-fn see(event: Event, waiting: &mut Waiting, member: &mut Member) -> anyhow::Result<bool> {
+fn see(event: Event, member: &mut Member) -> anyhow::Result<bool> {
     match event {
-        Event::Decided { client_seq, outcome, .. } => {
-            ensure!(outcome == Outcome::Accepted, "{client_seq:?} was refused: {outcome:?}");
-            let began = waiting.began.get(waiting.answered).context("an answer too many")?;
-            member.longest_wait = member.longest_wait.max(began.elapsed());
-            waiting.answered += 1;
-            member.accepted += 1;
-        }
         Event::Placed(Place { content: Content::Incoming(incoming), .. }) => {
             let text = std::str::from_utf8(&incoming.body)?;
             member.received.push(text.parse()?);
@@ -153,7 +187,14 @@ fn see(event: Event, waiting: &mut Waiting, member: &mut Member) -> anyhow::Resu
         Event::Gap { .. } | Event::Missed { .. } | Event::Stopped(_) => {
             anyhow::bail!("seen by a client: {event:?}")
         }
-        _ => return Ok(false),
+        Event::Acked { .. } | Event::Placed(_) => return Ok(false),
+        event => {
+            member.news.push_back((member.began.elapsed(), format!("{event:?}")));
+            if member.news.len() > NEWS_MAX {
+                member.news.pop_front();
+            }
+            return Ok(false);
+        }
     }
     Ok(true)
 }
@@ -163,10 +204,15 @@ fn compare(one: &Member, other: &Member) -> anyhow::Result<PairReport> {
         let expected: Vec<u64> = (0..from.accepted).collect();
         ensure!(
             to.received == expected,
-            "{} messages were accepted, but {} arrived, of which the first that is wrong is {:?}",
+            "{} messages were accepted from {} to {}, but {} arrived, of which the first that is wrong is \
+             {:?}; last news {:?} and {:?}",
             from.accepted,
+            from.account,
+            to.account,
             to.received.len(),
             to.received.iter().zip(&expected).find(|(seen, wanted)| seen != wanted),
+            from.news,
+            to.news,
         );
     }
     Ok(PairReport {

@@ -15,10 +15,8 @@ const SILENCE_US: u64 = 1_600_000;
 pub(super) const SETTLE_US: u64 = 3_000_000;
 /// A leader whose own clock jumped so far between two looks believes nothing that it has not heard since.
 const PAUSE_US: u64 = 700_000;
-/// Within this time after a death, further deaths may orphan only so many shards.
+/// Within this time, no more than half of the sessions are taken for dead.
 const WINDOW_US: u64 = 10_000_000;
-/// Shards that deaths after the first may orphan within the window: one in so many.
-const SHARE: usize = 20;
 
 /// Why a session is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +53,7 @@ impl Model {
             .collect();
         let mut dead = Vec::new();
         for (session, death) in suspects {
-            if self.may_bury(session, death, now) {
+            if self.may_bury(death, now) {
                 self.bury(session, now);
                 dead.push((session, death));
             }
@@ -81,27 +79,21 @@ impl Model {
         }
     }
 
-    /// The first death of a while is believed; then only so many shards may be orphaned, as it is more
-    /// likely that this leader is cut off than that many owners die at once. A session whose pod has a
-    /// newer one is dead beyond doubt.
-    fn may_bury(&mut self, session: SessionId, death: Death, now: MonoUs) -> bool {
-        while self.deaths.front().is_some_and(|(at, _)| now.us_since(*at) >= WINDOW_US) {
+    /// The first death of a while is believed, and more of them as long as those who live are no fewer:
+    /// when most owners fall silent at once, it is more likely this leader that is cut off. A session
+    /// whose pod has a newer one is dead beyond doubt.
+    fn may_bury(&mut self, death: Death, now: MonoUs) -> bool {
+        while self.deaths.front().is_some_and(|at| now.us_since(*at) >= WINDOW_US) {
             self.deaths.pop_front();
         }
-        if death == Death::Replaced || self.deaths.is_empty() {
-            return true;
-        }
-        let orphaned: usize = self.deaths.iter().skip(1).map(|(_, shards)| shards).sum();
-        let more = self.shards_of(session).len();
-        let allowed = (self.heads.len() / SHARE).max(1);
-        orphaned + more <= allowed
+        let before = self.members.len() + self.deaths.len();
+        death == Death::Replaced || self.deaths.is_empty() || 2 * (self.deaths.len() + 1) <= before
     }
 
     fn bury(&mut self, session: SessionId, now: MonoUs) {
-        let orphaned = self.shards_of(session).len();
         if let Some(member) = self.members.remove(&session) {
             self.dead.insert(session, member.about);
-            self.deaths.push_back((now, orphaned));
+            self.deaths.push_back(now);
         }
     }
 

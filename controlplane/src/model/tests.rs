@@ -152,6 +152,13 @@ fn many_deaths_at_once_are_not_believed_but_a_restarted_pod_is() {
 }
 
 #[test]
+fn half_of_the_owners_may_die_at_once() {
+    let mut world = World::new();
+    world.join(3, "owner-3", 1);
+    assert_eq!(world.pass(3 * SECOND, &[0, 1, 2]).len(), 2);
+}
+
+#[test]
 fn a_released_shard_finds_an_owner() {
     let mut world = World::new();
     let shard = ShardId::new(7);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use iris_proto::control::region_client::RegionClient;
 use iris_proto::control::{
-    DescribeRequest, ExecuteMoveRequest, MovePhase, MoveState, RegionState, ShardPhase,
+    DescribeRequest, ExecuteMoveRequest, MovePhase, MoveState, RegionState, ShardPhase, ShardState,
 };
 use iris_runtime::rpc;
 use iris_runtime::tls::Role;
@@ -68,11 +68,18 @@ impl Region {
 
     /// Waits until every shard is served.
     pub async fn all_served(&self) -> anyhow::Result<RegionState> {
+        self.served_without("").await
+    }
+
+    /// Waits until every shard is served, none of them by a pod.
+    pub async fn served_without(&self, pod: &str) -> anyhow::Result<RegionState> {
+        let served =
+            |shard: &ShardState| shard.phase == i32::from(ShardPhase::Serving) && shard.pod != pod;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let state = self.describe().await;
             if let Ok(state) = &state
-                && state.shards.iter().all(|s| s.phase == i32::from(ShardPhase::Serving))
+                && state.shards.iter().all(served)
             {
                 return Ok(state.clone());
             }

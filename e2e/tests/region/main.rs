@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use iris_coord::memory::MemoryCoord;
 use iris_e2e::region::{Region, Shape};
+use iris_runtime::telemetry::{self, LogFormat};
 use iris_store::embedded::EmbeddedStore;
 use tempfile::TempDir;
 
 /// A region over an embedded store and coordination in memory.
 async fn start(shape: Shape) -> (Region, TempDir) {
+    telemetry::init(LogFormat::Text);
     let files = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(files.path()).await.unwrap());
     let region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use iris_core::code::Code;
 use iris_core::id::ShardId;
 use iris_core::limits;
@@ -12,6 +12,7 @@ use iris_core::seq::InboxSeq;
 use iris_proto::client;
 use iris_proto::frame::{FrameType, encode_message};
 use iris_proto::peer::{self, Attached, Closed, edge_item};
+use prost::Message as _;
 use tokio::time::Instant;
 
 use super::super::carrier::Sink;
@@ -28,12 +29,23 @@ const RETRY_MAX: Duration = Duration::from_millis(250);
 pub(super) struct Attachment {
     shard: Option<ShardId>,
     state: State,
-    /// Places up to here are on the client's disk, by its own word.
-    acked: InboxSeq,
+    /// What the client said.
+    said: Said,
+    /// What the owner was told of that when it was asked.
+    told: Said,
     /// Places up to here were handed to the client's socket.
     handed: InboxSeq,
     stream_gen: u32,
     retry: Duration,
+}
+
+/// How far a client is, and its credit, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Said {
+    /// Places up to here are on its disk.
+    cursor: InboxSeq,
+    window_messages: u32,
+    window_bytes: u32,
 }
 
 enum State {
@@ -47,10 +59,16 @@ enum State {
 
 impl Attachment {
     pub(super) fn new(caller: &Caller, now: Instant) -> Self {
+        let said = Said {
+            cursor: caller.cursor,
+            window_messages: caller.window_messages,
+            window_bytes: caller.window_bytes,
+        };
         Self {
             shard: None,
             state: State::Nowhere { since: now, retry_at: now },
-            acked: caller.cursor,
+            said,
+            told: said,
             handed: caller.cursor,
             stream_gen: caller.stream_gen,
             retry: RETRY,
@@ -109,7 +127,29 @@ impl Attachment {
 
     /// The client has everything up to this place.
     pub(super) fn acked(&mut self, seq: InboxSeq) {
-        self.acked = self.acked.max(seq);
+        self.said.cursor = self.said.cursor.max(seq);
+    }
+
+    /// The client takes more.
+    pub(super) fn widened(&mut self, more: &client::Window) {
+        let said = &mut self.said;
+        let messages = said.window_messages.saturating_add(more.messages);
+        let bytes = said.window_bytes.saturating_add(more.bytes);
+        said.window_messages = messages.min(limits::WINDOW_MESSAGES_MAX);
+        said.window_bytes = bytes.min(limits::WINDOW_BYTES_MAX);
+    }
+
+    /// What the client said while the owner was being asked, for the owner that now serves it.
+    fn unsaid(&mut self) -> (Option<client::Ack>, Option<client::Window>) {
+        let (said, told) = (self.said, self.told);
+        self.told = said;
+        let window = client::Window {
+            messages: said.window_messages - told.window_messages,
+            bytes: said.window_bytes - told.window_bytes,
+        };
+        let ack = client::Ack { inbox_seq: said.cursor.0 };
+        let more = window.messages > 0 || window.bytes > 0;
+        ((said.cursor > told.cursor).then_some(ack), more.then_some(window))
     }
 
     /// A delivery up to this place was handed to the client; 0 for other frames.
@@ -142,12 +182,13 @@ impl<W: Sink> Conn<'_, W> {
             shard: shard.into(),
             account: account.to_bytes().to_vec().into(),
             device: self.caller.device.device.0,
-            cursor: self.attachment.acked.0,
+            cursor: self.attachment.said.cursor.0,
             delivered: self.attachment.handed.0,
             stream_gen: self.attachment.stream_gen,
-            window_messages: self.caller.window_messages,
-            window_bytes: self.caller.window_bytes,
+            window_messages: self.attachment.said.window_messages,
+            window_bytes: self.attachment.said.window_bytes,
         };
+        self.attachment.told = self.attachment.said;
         link.send(self.id, edge_item::Kind::Attach(attach), 64);
         self.attachment.state = State::Asked(link);
     }
@@ -155,8 +196,19 @@ impl<W: Sink> Conn<'_, W> {
     /// The owner serves the client: a new one gets WELCOME, one whose owner changed sends again.
     pub(super) fn attached(&mut self, attached: Attached, out: &mut BytesMut) -> Result<(), End> {
         let State::Asked(link) = &self.attachment.state else { return Ok(()) };
-        self.attachment.state = State::Served(Arc::clone(link));
+        let link = Arc::clone(link);
+        self.attachment.state = State::Served(Arc::clone(&link));
         self.attachment.retry = RETRY;
+        // Deliveries may come before this answer, and what the client said to them went nowhere.
+        let (ack, window) = self.attachment.unsaid();
+        if let Some(ack) = ack {
+            let frame = peer_frame(FrameType::Ack, ack.encode_to_vec().into());
+            link.send(self.id, edge_item::Kind::Frame(frame), 64);
+        }
+        if let Some(window) = window {
+            let frame = peer_frame(FrameType::Window, window.encode_to_vec().into());
+            link.send(self.id, edge_item::Kind::Frame(frame), 64);
+        }
         if self.welcomed && attached.snapshot_needed {
             return Err((Code::CursorTooOld, "start again from a snapshot").into());
         }
@@ -253,6 +305,10 @@ impl<W: Sink> Conn<'_, W> {
             link.send(self.id, edge_item::Kind::Detach(peer::Detach {}), 32);
         }
     }
+}
+
+fn peer_frame(kind: FrameType, payload: Bytes) -> peer::Frame {
+    peer::Frame { r#type: kind.number().into(), payload, ..peer::Frame::default() }
 }
 
 /// Tells the client that a number and all above it should be sent again later.

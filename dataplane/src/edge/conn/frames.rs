@@ -79,13 +79,21 @@ impl<W: Sink> Conn<'_, W> {
         }
     }
 
-    /// Passes a frame to the owner as it is. Without one a send is put off, and the rest is said again
-    /// by the client's cursor when there is one.
+    /// Passes a frame to the owner as it is. Without one a send is put off, and the rest is said when
+    /// there is one.
     async fn pass_to_owner(&mut self, frame: Frame) -> Result<(), End> {
-        if frame.known() == Some(FrameType::Ack) {
-            let ack = client::Ack::decode(frame.payload.clone());
-            let ack = ack.map_err(|_| End::from((Code::Protocol, "ACK cannot be decoded")))?;
-            self.attachment.acked(InboxSeq(ack.inbox_seq));
+        match frame.known() {
+            Some(FrameType::Ack) => {
+                let ack = client::Ack::decode(frame.payload.clone());
+                let ack = ack.map_err(|_| End::from((Code::Protocol, "ACK cannot be decoded")))?;
+                self.attachment.acked(InboxSeq(ack.inbox_seq));
+            }
+            Some(FrameType::Window) => {
+                let more = client::Window::decode(frame.payload.clone());
+                let more = more.map_err(|_| End::from((Code::Protocol, "an unusable WINDOW")))?;
+                self.attachment.widened(&more);
+            }
+            _ => {}
         }
         if let Some(link) = self.attachment.served() {
             let bytes = 48 + frame.payload.len();
