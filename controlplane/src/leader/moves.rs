@@ -57,6 +57,18 @@ impl From<CoordError> for MoveRefused {
     }
 }
 
+/// A move that was aborted before its order arrived.
+fn never_begun(shard: ShardId, id: &str) -> Move {
+    Move {
+        move_id: id.to_owned(),
+        shard: shard.into(),
+        phase: MovePhase::Aborted.into(),
+        reason: "Aborted".to_owned(),
+        message: "aborted before it began; the source serves on".to_owned(),
+        ..Move::default()
+    }
+}
+
 impl Leader {
     /// Begins a move, or finds it where it began before.
     pub(crate) async fn begin_move(self: &Arc<Self>, order: MoveOrder) -> Result<(), MoveRefused> {
@@ -127,7 +139,12 @@ impl Leader {
 
     /// Ends a move that has not handed over yet.
     pub(crate) async fn abort_move(&self, shard: ShardId, id: &str) -> Result<(), CoordError> {
-        let Some(mut known) = self.known_move(shard).filter(|known| known.move_id == id) else {
+        let newest = self.known_move(shard);
+        let Some(mut known) = newest.clone().filter(|known| known.move_id == id) else {
+            if newest.is_none_or(|newest| has_ended(&newest)) {
+                // An order under this name may still be on its way: it must find that it came too late.
+                self.store_move(never_begun(shard, id)).await?;
+            }
             return Ok(());
         };
         if known.phase == i32::from(MovePhase::Preparing) {

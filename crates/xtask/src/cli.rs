@@ -5,14 +5,14 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     cluster::{Cluster, Link, NodeId, Place},
     cmd::Cmd,
     cql::Session,
-    down,
+    down, programs,
     progress::Progress,
     selftest, status, tidy, up,
 };
@@ -44,6 +44,9 @@ enum Command {
     /// Run Helm against the cluster
     #[command(disable_help_flag = true)]
     Helm(Rest),
+    /// Run iris, the client, against the cluster: its edges, their authority, accounts kept with it
+    #[command(disable_help_flag = true)]
+    Iris(Rest),
     /// Check the layers, the files and the words of the repository
     Tidy,
     /// Show nodes, pods, what each uses of the machine, and where the logs are
@@ -145,10 +148,27 @@ fn run(command: Command) -> Result<u8> {
         Command::Up(args) => bring_up(args)?,
         Command::Down { purge } => down::run(purge)?,
         Command::Kubectl(rest) => {
-            return Cluster::load()?.kubectl_command().args(rest.args).interactive();
+            // `kubectl iris` is a program of ours that kubectl looks for in the path.
+            let plugins = programs::own("kubectl-iris")?;
+            let plugins = plugins.parent().context("a program without a directory")?;
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let path = std::env::join_paths(
+                std::iter::once(plugins.to_owned()).chain(std::env::split_paths(&path)),
+            )?;
+            let command = Cluster::load()?.kubectl_command().env("PATH", path);
+            return command.args(rest.args).interactive();
         }
         Command::Helm(rest) => {
             return Cluster::load()?.helm_command().args(rest.args).interactive();
+        }
+        Command::Iris(rest) => {
+            let cluster = Cluster::load()?;
+            let program = programs::own("iris")?;
+            let command = Cmd::new(program).args(rest.args);
+            let environment = cluster.client_environment()?;
+            let command =
+                environment.into_iter().fold(command, |c, (key, value)| c.env(key, value));
+            return command.interactive();
         }
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),

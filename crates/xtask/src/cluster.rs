@@ -6,6 +6,7 @@
 pub(crate) mod cgroup;
 mod containers;
 pub(crate) mod control;
+mod edges;
 mod faults;
 mod kubeconfig;
 pub(crate) mod mounts;

@@ -28,3 +28,16 @@ fn program(name: &str) -> Result<PathBuf> {
     tools::build(&env)?;
     Ok(tools::dir(&env)?.join(name))
 }
+
+/// A program of this repository, as `up` compiled it for the cluster's images; compiled now if it was
+/// not. The cluster's own version is the one to talk to it with.
+pub fn own(name: &str) -> Result<PathBuf> {
+    let env = Env::open()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let built = target.unwrap_or_else(|| env.repo_file("target")).join("release").join(name);
+    if !built.exists() {
+        let cli = ["build", "--release", "-p", "iris-cli"];
+        env.cmd("cargo").args(cli).dir(&env.repo).run()?;
+    }
+    Ok(built)
+}

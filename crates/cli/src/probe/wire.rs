@@ -168,7 +168,7 @@ pub(super) fn hello(person: &Person, binding: &Binding) -> proto::Hello {
 
 /// A TCP connection.
 pub(super) async fn tcp(edge: &EdgeAddr) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect((edge.host(), edge.port())).await;
+    let stream = TcpStream::connect((edge.dialled(), edge.port())).await;
     let stream = stream.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)

@@ -111,7 +111,7 @@ async fn handshake(
 }
 
 async fn tcp(edge: &EdgeAddr) -> Result<TcpStream, String> {
-    let found = tokio::net::lookup_host((edge.host(), edge.port())).await;
+    let found = tokio::net::lookup_host((edge.dialled(), edge.port())).await;
     let mut addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
     // A name with many addresses is a pool: whoever comes takes any of them.
     fastrand::shuffle(&mut addresses);

@@ -1,10 +1,11 @@
-//! The steps after the cluster is up, whichever cluster it is: the namespace, and what Iris needs
-//! in it. A step for something more goes into a file of its own here and into this list.
+//! The steps after the cluster is up, whichever cluster it is: the namespace, what Iris needs in it,
+//! and Iris. A step for something more goes into a file of its own here and into this list.
 //!
 //! Never makes the keyspace: that is Iris's own.
 
 mod cassandra;
 mod etcd;
+pub(crate) mod install;
 mod namespace;
 
 use std::{collections::BTreeMap, fs, io::Read as _, net::Ipv4Addr, path::PathBuf};
@@ -25,6 +26,7 @@ pub(super) fn steps() -> Vec<UpStep> {
     let mut steps = namespace::steps();
     steps.extend(cassandra::steps());
     steps.extend(etcd::steps());
+    steps.extend(install::steps());
     steps
 }
 

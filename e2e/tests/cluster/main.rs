@@ -1,0 +1,15 @@
+//! The product on the local cluster, under real kills, cut links and moves.
+//!
+//! One test at a time has the cluster; each leaves it whole. What is not up is brought up by
+//! `cargo xtask up` first.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it failed")]
+
+mod metrics;
+mod moves;
+mod outages;
+mod security;
+mod soak;
+mod specs;
+mod stage;
+mod zombie;

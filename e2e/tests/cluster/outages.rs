@@ -1,0 +1,81 @@
+//! Parts that die, freeze or are cut off, under traffic.
+
+use std::time::{Duration, Instant};
+
+use xtask::cluster::{Daemon, Link, Signal};
+
+use crate::soak::Soak;
+use crate::stage::{NAMESPACE, Stage, pause};
+
+#[test]
+fn five_owners_are_killed() {
+    let stage = Stage::enter();
+    let soak = Soak::start(&stage, 50, 500, 60);
+    pause(5.0);
+    for n in 0..5 {
+        let owners = stage.pods("owner");
+        let pod = &owners[n * 7 % owners.len()];
+        stage.kill_container(NAMESPACE, pod, "owner", Signal::Kill).unwrap();
+        pause(10.0);
+    }
+    let report = soak.end();
+    assert!(report.interruption_ms.p50 <= 1_500.0, "{report:?}");
+    assert!(report.write_gap_ms.max <= 5_000.0, "{report:?}");
+}
+
+#[test]
+fn cassandra_is_killed_and_comes_back() {
+    let stage = Stage::enter();
+    let soak = Soak::start(&stage, 50, 500, 60);
+    pause(10.0);
+    stage.kill_container(NAMESPACE, "cassandra-0", "cassandra", Signal::Kill).unwrap();
+    let report = soak.end();
+    assert!(report.told_to_retry > 0, "{report:?}");
+    assert!(report.longest_wait_ms <= 2_000.0, "nothing hangs: {report:?}");
+}
+
+#[test]
+fn nobody_sees_that_the_control_planes_are_away() {
+    let stage = Stage::enter();
+    let soak = Soak::start(&stage, 50, 500, 80);
+    pause(5.0);
+    let (operators, controls) = (stage.operators(), stage.pods("controlplane"));
+    for pod in &operators {
+        stage.freeze("iris-system", pod, "operator").unwrap();
+    }
+    for pod in &controls {
+        stage.freeze(NAMESPACE, pod, "controlplane").unwrap();
+    }
+    stage.signal_daemon(Daemon::ApiServer, Signal::Stop).unwrap();
+    pause(60.0);
+    stage.signal_daemon(Daemon::ApiServer, Signal::Cont).unwrap();
+    for pod in &controls {
+        stage.thaw(NAMESPACE, pod, "controlplane").unwrap();
+    }
+    for pod in &operators {
+        stage.thaw("iris-system", pod, "operator").unwrap();
+    }
+    let report = soak.end();
+    assert_eq!(report.reconnects, 0, "{report:?}");
+    assert!(report.write_gap_ms.max <= 1_000.0, "{report:?}");
+    stage.healed();
+}
+
+#[test]
+fn two_of_three_nodes_are_cut_off_and_come_back() {
+    let stage = Stage::enter();
+    let nodes = stage.nodes().unwrap();
+    let soak = Soak::start(&stage, 20, 200, 60);
+    pause(10.0);
+    for node in &nodes[1..] {
+        stage.node_link(*node, Link::Down).unwrap();
+    }
+    pause(20.0);
+    let healed = Instant::now();
+    for node in &nodes[1..] {
+        stage.node_link(*node, Link::Up).unwrap();
+    }
+    soak.end();
+    stage.healed();
+    assert!(healed.elapsed() < Duration::from_secs(180));
+}
