@@ -1,20 +1,21 @@
 //! The world of the engine's tests.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod clients;
+mod disk;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::account::{Account, InboxContent, InboxItem};
-use crate::clock::{Hlc, MonoUs, Now, WallMs};
+use crate::clock::{MonoUs, Now, WallMs};
 use crate::engine::{Action, Engine};
 use crate::entry::Entry;
-use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardCount, ShardId, TenantNo};
-use crate::message::{Address, Bodies};
-use crate::seq::{BlockSeq, ClientSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+use crate::id::{AccountId, PublicKey, ShardCount, ShardId, TenantNo};
+use crate::seq::{BlockSeq, Epoch, HomeGen, OutboxSeq};
 use crate::shard::{
-    Attach, Conn, Flush, Input, LinkNo, OutboxItem, Peer, Recovered, Retention, Send, Shard,
-    ShardKey, ToConn, Token,
+    Conn, Flush, Input, Peer, Recovered, Retention, Shard, ShardKey, ToConn, Token,
 };
+
+use clients::Person;
+use disk::{Disk, Load};
 
 /// One event. The world answers what the engine asked for at the time that the schedule chooses.
 #[derive(Debug, Clone)]
@@ -32,37 +33,6 @@ pub(super) enum Step {
     Move,
 }
 
-/// What the store holds: only what was acknowledged as written.
-#[derive(Default)]
-struct Disk {
-    /// The entries of earlier sessions, up to their seals, then of this one by block.
-    sealed: Vec<Entry>,
-    blocks: BTreeMap<BlockSeq, Vec<Entry>>,
-    accounts: BTreeMap<AccountId, Account>,
-    inbox: BTreeMap<(AccountId, InboxSeq), InboxItem>,
-    peers: BTreeMap<(ShardId, ShardId), (OutboxSeq, OutboxSeq, OutboxSeq, ShardSeq)>,
-    outbox: BTreeMap<(ShardId, ShardId, OutboxSeq), OutboxItem>,
-    checkpoints: BTreeMap<ShardId, (ShardSeq, Hlc)>,
-}
-
-struct Person {
-    account: AccountId,
-    conn: Option<Conn>,
-    cursor: InboxSeq,
-    stream_gen: u32,
-    next: u64,
-    /// Sends without ack, as the client's own disk has them.
-    unacked: VecDeque<(u64, Address)>,
-    acked: BTreeSet<u64>,
-    refused: BTreeSet<u64>,
-    received: Vec<(usize, u64)>,
-    own: Vec<u64>,
-    notices: usize,
-    delivered: usize,
-    reading: bool,
-    to_server: VecDeque<Input>,
-}
-
 pub(super) struct World {
     count: ShardCount,
     history: bool,
@@ -77,11 +47,6 @@ pub(super) struct World {
     people: Vec<Person>,
     conns: u64,
     written: usize,
-}
-
-enum Load {
-    Account(AccountId),
-    Inbox(AccountId, InboxSeq, InboxSeq),
 }
 
 impl World {
@@ -117,22 +82,7 @@ impl World {
             (Token(u64::try_from(n).unwrap()), PublicKey([u8::try_from(n).unwrap(); 32]));
         let input = Input::Open { token, account, key, name: "phone".to_owned() };
         self.feed(shard, input);
-        self.people.push(Person {
-            account,
-            conn: None,
-            cursor: InboxSeq(0),
-            stream_gen: 0,
-            next: 1,
-            unacked: VecDeque::new(),
-            acked: BTreeSet::new(),
-            refused: BTreeSet::new(),
-            received: Vec::new(),
-            own: Vec::new(),
-            notices: 0,
-            delivered: 0,
-            reading: true,
-            to_server: VecDeque::new(),
-        });
+        self.people.push(Person::new(account));
         self.run_quietly();
     }
 
@@ -198,150 +148,6 @@ impl World {
         self.tick();
     }
 
-    pub(super) fn send(&mut self, from: usize, to: usize) {
-        let to = Address::Account(self.people[to].account);
-        self.send_address(from, to);
-    }
-
-    pub(super) fn send_to_nobody(&mut self, from: usize) {
-        let nobody = AccountId::in_shard(ShardId::new(3), self.count, TenantNo(0), u128::MAX);
-        self.send_address(from, Address::Account(nobody));
-    }
-
-    fn send_address(&mut self, from: usize, to: Address) {
-        self.ensure_connected(from);
-        let person = &mut self.people[from];
-        let seq = person.next;
-        person.next += 1;
-        person.unacked.push_back((seq, to));
-        self.transmit(from, seq, to);
-    }
-
-    fn transmit(&mut self, from: usize, seq: u64, to: Address) {
-        let person = &mut self.people[from];
-        let Some(conn) = person.conn else { return };
-        let mut id = [0; 16];
-        id[0] = u8::try_from(from).unwrap();
-        id[8..].copy_from_slice(&seq.to_be_bytes());
-        let send = Send {
-            client_seq: ClientSeq(seq),
-            msg_id: MsgId(id),
-            to,
-            bodies: Bodies::Shared(Bytes::copy_from_slice(&id)),
-            expires_at_ms: 0,
-        };
-        person.to_server.push_back(Input::Send { conn, send });
-    }
-
-    fn ensure_connected(&mut self, n: usize) {
-        if self.people[n].conn.is_none() {
-            self.reconnect(n);
-        }
-    }
-
-    fn reconnect(&mut self, n: usize) {
-        self.conns += 1;
-        let conn = Conn { link: LinkNo(1), id: self.conns };
-        let person = &mut self.people[n];
-        person.conn = Some(conn);
-        person.to_server.clear();
-        person.to_server.push_back(Input::Attach(Attach {
-            conn,
-            account: person.account,
-            device: DeviceNo(1),
-            cursor: person.cursor,
-            delivered: person.cursor,
-            stream_gen: person.stream_gen,
-            window_messages: 256,
-            window_bytes: 256 * 1024,
-        }));
-    }
-
-    /// Everything under way between clients and the owner arrives.
-    fn network(&mut self) {
-        for n in 0..self.people.len() {
-            while let Some(input) = self.people[n].to_server.pop_front() {
-                let shard = self.people[n].account.shard(self.count);
-                self.feed(shard, input);
-            }
-        }
-        while let Some((conn, what)) = self.to_clients.pop_front() {
-            if let Some(n) = self.people.iter().position(|p| p.conn == Some(conn)) {
-                self.client(n, conn, what);
-            }
-        }
-    }
-
-    fn client(&mut self, n: usize, conn: Conn, what: ToConn) {
-        let person = &mut self.people[n];
-        match what {
-            ToConn::Attached(attached) => {
-                assert!(!attached.snapshot_needed, "no cursor is ever too old here");
-                person.stream_gen = attached.stream_gen;
-                let unacked: Vec<_> = person.unacked.iter().copied().collect();
-                for (seq, to) in unacked {
-                    self.transmit(n, seq, to);
-                }
-            }
-            ToConn::SendAck { client_seq, refusals } => {
-                while person.unacked.front().is_some_and(|(seq, _)| *seq <= client_seq.0) {
-                    let (seq, _) = person.unacked.pop_front().unwrap();
-                    person.acked.insert(seq);
-                }
-                for (seq, _) in refusals {
-                    person.acked.remove(&seq.0);
-                    person.refused.insert(seq.0);
-                }
-            }
-            ToConn::SendNack { client_seq, .. } => {
-                let again: Vec<_> = person
-                    .unacked
-                    .iter()
-                    .filter(|(seq, _)| *seq >= client_seq.0)
-                    .copied()
-                    .collect();
-                for (seq, to) in again {
-                    self.transmit(n, seq, to);
-                }
-            }
-            ToConn::Deliver { items, .. } => {
-                person.delivered += items.len();
-                for item in items {
-                    let expected = self.people[n].cursor.next();
-                    assert!(item.seq <= expected, "a gap in the stream");
-                    if item.seq == expected {
-                        self.people[n].cursor = item.seq;
-                        self.apply(n, &item);
-                    }
-                }
-                let person = &mut self.people[n];
-                if person.reading {
-                    person.to_server.push_back(Input::Ack { conn, seq: person.cursor });
-                }
-            }
-            ToConn::Closed { .. } => person.conn = None,
-            ToConn::Result { .. } => {}
-        }
-    }
-
-    fn apply(&mut self, n: usize, item: &InboxItem) {
-        match &item.content {
-            InboxContent::Message(message) => {
-                let sender = self.people.iter().position(|p| p.account == message.sender).unwrap();
-                let to_me = message.to == Address::Account(self.people[n].account);
-                let own_copies = self.people[n].own.iter().filter(|s| **s == message.client_seq.0);
-                // A message to oneself has two places: the sender's and the recipient's.
-                if sender == n && own_copies.count() == 0 {
-                    self.people[n].own.push(message.client_seq.0);
-                } else if to_me {
-                    self.people[n].received.push((sender, message.client_seq.0));
-                }
-            }
-            InboxContent::Notice(_) => self.people[n].notices += 1,
-            InboxContent::Hole => panic!("nothing expires here"),
-        }
-    }
-
     fn feed(&mut self, shard: ShardId, input: Input) {
         let mut out = Vec::new();
         self.engine.input(self.now, shard, input, &mut out);
@@ -384,71 +190,6 @@ impl World {
                 self.reconnect(n);
             }
         }
-    }
-
-    fn write(&mut self, index: usize) {
-        if let Some(formed) = self.writes.remove(index) {
-            self.written += 1;
-            self.disk.blocks.insert(formed.seq, formed.entries);
-            self.engine.written(formed.seq);
-        }
-    }
-
-    fn read_fence(&mut self) {
-        let (begun, cover) = (self.now.mono, self.engine.fence_cover());
-        let mut out = Vec::new();
-        self.engine.fence_read(self.now, begun, cover, &mut out);
-        self.take(out);
-    }
-
-    fn load_one(&mut self) {
-        let Some((shard, load)) = self.loads.pop_front() else { return };
-        let input = match load {
-            Load::Account(account) => {
-                Input::Loaded { account, state: self.disk.accounts.get(&account).cloned() }
-            }
-            Load::Inbox(account, asked, upto) => {
-                let range = (account, asked.next())..=(account, upto);
-                let items = self.disk.inbox.range(range).take(40).map(|(_, i)| i.clone()).collect();
-                Input::InboxLoaded { account, asked, items: Some(items) }
-            }
-        };
-        self.feed(shard, input);
-    }
-
-    fn flush_one(&mut self, written: bool) {
-        let Some((shard, flush)) = self.flushes.pop_front() else { return };
-        if written {
-            self.write_rows(shard, flush);
-        }
-        let mut out = Vec::new();
-        self.engine.flushed(self.now, shard, written, &mut out);
-        self.take(out);
-    }
-
-    fn write_rows(&mut self, shard: ShardId, flush: Flush) {
-        for run in flush.inbox {
-            for item in run.items {
-                self.disk.inbox.insert((run.account, item.seq), item);
-            }
-        }
-        for row in flush.outbox {
-            self.disk.outbox.insert((shard, row.to, row.item.seq), row.item);
-        }
-        for row in flush.accounts {
-            let before = self.disk.accounts.insert(row.account, row.state.clone());
-            assert!(before.is_none_or(|b| b.pos <= row.state.pos), "a row went back");
-        }
-        for row in flush.peers {
-            let numbers = (row.out_next, row.out_confirmed, row.in_next, row.pos);
-            self.disk.peers.insert((shard, row.peer), numbers);
-            if row.forget_items {
-                self.disk.outbox.retain(|(s, p, seq), _| {
-                    (*s, *p) != (shard, row.peer) || *seq > row.out_confirmed
-                });
-            }
-        }
-        self.disk.checkpoints.insert(shard, (flush.checkpoint, flush.clock));
     }
 
     pub(super) fn pass(&mut self, ms: u64) {
@@ -515,44 +256,5 @@ impl World {
             }
             self.pass(200);
         }
-    }
-
-    pub(super) fn received(&self, n: usize) -> Vec<(usize, u64)> {
-        self.people[n].received.clone()
-    }
-
-    pub(super) fn notices(&self, n: usize) -> usize {
-        self.people[n].notices
-    }
-
-    pub(super) fn delivered(&self, n: usize) -> usize {
-        self.people[n].delivered
-    }
-
-    pub(super) fn blocks_written(&self) -> usize {
-        self.written
-    }
-
-    pub(super) fn set_reading(&mut self, n: usize, reading: bool) {
-        self.people[n].reading = reading;
-    }
-
-    /// The promise.
-    pub(super) fn check(&self) {
-        for (n, person) in self.people.iter().enumerate() {
-            assert!(person.unacked.is_empty(), "{n}: sends without an answer");
-            assert!(person.refused.is_empty(), "{n}: refused {:?}", person.refused);
-            assert_eq!(person.acked.len() as u64, person.next - 1, "{n}: acknowledged once each");
-            assert_eq!(person.own.len() as u64, person.next - 1, "{n}: own copies");
-            for sender in 0..self.people.len() {
-                let seqs: Vec<_> =
-                    person.received.iter().filter(|r| r.0 == sender).map(|r| r.1).collect();
-                assert!(seqs.windows(2).all(|w| w[0] < w[1]), "{sender} to {n}: {seqs:?}");
-            }
-        }
-        let received: usize = self.people.iter().map(|p| p.received.len() + p.notices).sum();
-        let sent: u64 = self.people.iter().map(|p| p.next - 1).sum();
-        let notices: usize = self.people.iter().map(|p| p.notices).sum();
-        assert_eq!((received - notices + notices) as u64, sent, "every message arrived once");
     }
 }
