@@ -49,8 +49,13 @@ impl Tasks {
             // A panic in the task drops the guard too: the group never goes on without it.
             let guard = stop.clone().drop_guard();
             tokio::select! {
-                () = stop.cancelled() => {}
-                () = task => tracing::error!(task = name, "a critical task ended"),
+                // First: a task that ends because its group stops is no failure of its own.
+                biased;
+                () = stop.cancelled() => tracing::debug!(task = name, "stopped"),
+                () = task => match stop.is_cancelled() {
+                    true => tracing::debug!(task = name, "stopped"),
+                    false => tracing::error!(task = name, "a critical task ended"),
+                },
             }
             drop(guard);
         });
