@@ -1,5 +1,7 @@
 //! What is stored comes back, and the bytes of released versions stay readable for ever.
 
+#![allow(clippy::unwrap_used, reason = "a test says where it failed")]
+
 use bytes::Bytes;
 use iris_core::account::{Account, Device, InboxContent, InboxItem};
 use iris_core::block::BlockHeader;

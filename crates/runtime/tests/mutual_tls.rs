@@ -1,5 +1,7 @@
 //! Pods talk to pods of their own cluster and of the role that they look for, and to nobody else.
 
+#![allow(clippy::unwrap_used, reason = "a test says where it failed")]
+
 use iris_proto::issuer::issuer_client::IssuerClient;
 use iris_proto::issuer::issuer_server::{Issuer, IssuerServer};
 use iris_proto::issuer::{IssueReply, IssueRequest};

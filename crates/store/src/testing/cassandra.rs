@@ -107,20 +107,16 @@ pub(super) fn address(number: u8) -> Ipv4Addr {
 
 /// A port for clients and one between nodes, that nobody has at any of the addresses.
 fn free_ports(nodes: u8) -> Result<(u16, u16), String> {
-    let mut ports = Vec::new();
-    // Those found are held until all are known.
-    let mut held = Vec::new();
+    // A port that is found is held until the other is known, so that they differ.
+    let mut found: Vec<(u16, Vec<TcpListener>)> = Vec::new();
     for _ in 0..100 {
         let first = TcpListener::bind((address(0), 0)).map_err(|error| error.to_string())?;
         let port = first.local_addr().map_err(|error| error.to_string())?.port();
-        let others: Result<Vec<_>, _> =
-            (1..nodes).map(|number| TcpListener::bind((address(number), port))).collect();
-        let free = others.is_ok();
-        held.push((first, others));
-        if free {
-            ports.push(port);
+        let others = (1..nodes).map(|number| TcpListener::bind((address(number), port)));
+        if let Ok(held) = std::iter::once(Ok(first)).chain(others).collect() {
+            found.push((port, held));
         }
-        if let [client, storage] = ports.as_slice() {
+        if let [(client, _), (storage, _)] = found.as_slice() {
             return Ok((*client, *storage));
         }
     }
