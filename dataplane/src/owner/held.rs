@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iris_core::id::ShardId;
 use iris_core::seq::Epoch;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What is going on with a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(super) enum Holding {
     Acquiring,
     /// It is served.
     Serving(Epoch),
-    /// It is being released: nothing is appended any more.
+    /// It is being released and handed over: nothing is appended any more, and this session does not
+    /// take it back before it is known what the target did.
     Leaving(Epoch),
 }
 
@@ -24,12 +25,13 @@ pub(super) struct Held {
     shards: Mutex<BTreeMap<ShardId, Holding>>,
     troubles: Mutex<BTreeMap<ShardId, String>>,
     version: watch::Sender<u64>,
+    ownerless: Notify,
 }
 
 impl Held {
     pub(super) fn new() -> Self {
         let (shards, troubles) = (Mutex::default(), Mutex::default());
-        Self { shards, troubles, version: watch::Sender::new(0) }
+        Self { shards, troubles, version: watch::Sender::new(0), ownerless: Notify::new() }
     }
 
     /// Begins to acquire a shard; false when something is going on with it already.
@@ -67,9 +69,21 @@ impl Held {
         }
     }
 
+    /// The shard was handed over.
     pub(super) fn left(&self, shard: ShardId) {
         self.shards.lock().remove(&shard);
         self.changed();
+    }
+
+    /// The shard was released, and nobody took it: whoever should have it acquires it at once.
+    pub(super) fn left_to_nobody(&self, shard: ShardId) {
+        self.left(shard);
+        self.ownerless.notify_one();
+    }
+
+    /// Waits until a shard was left to nobody.
+    pub(super) async fn ownerless(&self) {
+        self.ownerless.notified().await;
     }
 
     pub(super) fn get(&self, shard: ShardId) -> Option<Holding> {

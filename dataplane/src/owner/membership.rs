@@ -188,10 +188,13 @@ impl Membership {
         }
     }
 
-    /// Looks now and then after what was missed: failed acquisitions, and memory of dead lanes.
+    /// Looks now and then after what was missed: failed acquisitions and moves, memory of dead lanes.
     pub(super) async fn look_after(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                () = self.held.ownerless() => {}
+            }
             self.acquire_missing();
             let wanted = self.wanted.lock().clone();
             if wanted.shards.iter().all(|shard| self.held.get(*shard).is_some()) {

@@ -47,7 +47,8 @@ impl Region {
         }
     }
 
-    async fn try_move(&self, shard: u32, target: &str) -> anyhow::Result<MoveState> {
+    /// Orders one move of a shard from where it is.
+    pub async fn try_move(&self, shard: u32, target: &str) -> anyhow::Result<MoveState> {
         let found = self.describe().await?;
         let state = found.shards.get(usize::try_from(shard)?).context("no such shard")?;
         anyhow::ensure!(state.phase == i32::from(ShardPhase::Serving), "not served: {state:?}");

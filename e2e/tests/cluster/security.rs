@@ -30,11 +30,9 @@ fn hostile_clients_are_refused_by_every_edge() {
 fn no_port_of_any_pod_answers_in_plaintext() {
     use std::io::{Read as _, Write as _};
     let stage = Stage::enter();
-    for (role, ports) in [
-        ("owner", &[7443_u16, 9443][..]),
-        ("controlplane", &[7444, 9443]),
-        ("edge", &[8443, 9443]),
-    ] {
+    for (role, ports) in
+        [("owner", &[7443_u16, 9443][..]), ("controlplane", &[7444, 9443]), ("edge", &[8443, 9443])]
+    {
         for pod in stage.pods(role) {
             let ip = stage.pod_ip(NAMESPACE, &pod).unwrap();
             for port in ports {

@@ -46,8 +46,11 @@ impl Soak {
     pub(crate) fn start(cluster: &Cluster, pairs: u32, rate: u32, seconds: u32) -> Self {
         let mut command = Command::new(xtask::programs::own("iris").unwrap());
         command.envs(cluster.client_environment().unwrap());
-        let (pairs, rate, duration) =
-            (format!("--pairs={pairs}"), format!("--rate={rate}"), format!("--duration={seconds}s"));
+        let (pairs, rate, duration) = (
+            format!("--pairs={pairs}"),
+            format!("--rate={rate}"),
+            format!("--duration={seconds}s"),
+        );
         // Accounts are made once for all tests: hashing a thousand passwords takes a while.
         let accounts = cluster.logs().join("soak-accounts.json");
         let accounts = format!("--accounts-file={}", accounts.display());

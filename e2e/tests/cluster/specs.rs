@@ -8,8 +8,16 @@ use crate::stage::{NAMESPACE, Stage, pause};
 fn pods(stage: &Stage) -> String {
     let path = "-o=jsonpath={range .items[*]}{.metadata.uid} \
                 {.status.containerStatuses[*].restartCount}{'\\n'}{end}";
-    let get = ["-n", NAMESPACE, "get", "pods", "-l", "iris.dev/cluster=chat,iris.dev/role in \
-        (owner,edge,controlplane)", path];
+    let get = [
+        "-n",
+        NAMESPACE,
+        "get",
+        "pods",
+        "-l",
+        "iris.dev/cluster=chat,iris.dev/role in \
+        (owner,edge,controlplane)",
+        path,
+    ];
     stage.kubectl(get).unwrap()
 }
 
@@ -40,7 +48,9 @@ fn a_wrong_address_of_cassandra_is_explained_and_restarts_nothing() {
     assert_eq!(pods(&stage), before);
     let right = r#"{"spec":{"cassandra":{"contactPoints":["cassandra.iris:9042"]}}}"#;
     patch(&stage, "iriscluster/chat", right).unwrap();
-    stage.wait(NAMESPACE, "iriscluster/chat", "condition=Ready", Duration::from_secs(120)).unwrap();
+    stage
+        .wait(NAMESPACE, "iriscluster/chat", "condition=Stalled=False", Duration::from_secs(120))
+        .unwrap();
     assert_eq!(pods(&stage), before);
 }
 
@@ -53,7 +63,9 @@ fn a_missing_secret_is_explained_and_restarts_nothing() {
     explained(&stage, "iriscluster/chat", &["Secret", "forgotten"]);
     let right = r#"{"spec":{"cassandra":{"credentialsSecretRef":{"name":"cassandra"}}}}"#;
     patch(&stage, "iriscluster/chat", right).unwrap();
-    stage.wait(NAMESPACE, "iriscluster/chat", "condition=Ready", Duration::from_secs(120)).unwrap();
+    stage
+        .wait(NAMESPACE, "iriscluster/chat", "condition=Stalled=False", Duration::from_secs(120))
+        .unwrap();
     assert_eq!(pods(&stage), before);
 }
 

@@ -61,10 +61,10 @@ impl Stage {
                 return Err(format!("{role}: {wrong:?}"));
             }
         }
-        let path = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+        let path = "-o=jsonpath={.status.conditions[?(@.type=='Covered')].status}";
         let map = self.cluster.kubectl(["-n", NAMESPACE, "get", "irisshardmap", "eu", path]);
         let map = map.map_err(|error| error.to_string())?;
-        if map.trim() == "True" { Ok(()) } else { Err("the shard map is not Ready".to_owned()) }
+        if map.trim() == "True" { Ok(()) } else { Err("not every shard is served".to_owned()) }
     }
 
     /// The names of the pods of a role, in order.

@@ -27,7 +27,8 @@ fn a_frozen_owner_acknowledges_nothing_after_its_takeover() {
         .kubectl(["-n", NAMESPACE, "logs", &pod, "-c", "owner", "--previous", "--tail=200"])
         .unwrap();
     assert!(log.contains("fenced by session"), "it never learnt of its fence: {log}");
-    let acked_late = log.lines().filter(|line| line.contains("acknowledged after the fence")).count();
+    let acked_late =
+        log.lines().filter(|line| line.contains("acknowledged after the fence")).count();
     assert_eq!(acked_late, 0, "{log}");
     soak.end();
     stage.healed();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use iris_e2e::region::Shape;
 use iris_e2e::traffic::Traffic;
+use iris_proto::control::MovePhase;
 
 use crate::start;
 
@@ -22,6 +23,28 @@ async fn every_shard_moves_twice_and_nobody_loses_anything() {
     }
     let report = traffic.end().await.unwrap();
     assert!(report.accepted > 200, "{report:?}");
+    region.stop().await;
+}
+
+/// Each move changes the assignments of the moves beside it: a source must not take back what it is
+/// handing over.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_shards_move_at_once_and_every_move_succeeds() {
+    let (region, _files) = start(Shape { shards: 64, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
+    for _ in 0..3 {
+        let state = region.describe().await.unwrap();
+        let moves = state.shards.iter().map(|shard| {
+            let target = if shard.pod == "owner-0" { "owner-1" } else { "owner-0" };
+            region.try_move(shard.shard, target)
+        });
+        for moved in futures::future::join_all(moves).await {
+            let moved = moved.unwrap();
+            assert_eq!(moved.phase, i32::from(MovePhase::Committed), "{moved:?}");
+        }
+    }
+    traffic.end().await.unwrap();
     region.stop().await;
 }
 

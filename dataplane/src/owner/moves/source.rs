@@ -48,12 +48,16 @@ impl Moves {
         let state = state.ask(|removed| LaneInput::Remove { shard, removed }).await;
         let state = state.map_err(|_| MoveError::Ending)?.ok_or(MoveError::NotServed(shard))?;
         let claimed_before = self.release(shard, epoch, drained.end_block).await;
-        self.held.left(shard);
         self.acquirer.metrics.released.inc();
         if let Some(epoch) = claimed_before {
+            self.held.left(shard);
             return Ok(self.moved_on(shard, epoch, &drained).await);
         }
         let claimed = self.hand_over(&request, epoch, &state).await;
+        match claimed {
+            Some(_) => self.held.left(shard),
+            None => self.held.left_to_nobody(shard),
+        }
         let fence = began.elapsed() + Duration::from_micros(drained.stopped_us);
         self.acquirer.metrics.move_s.observe(fence.as_secs_f64());
         Ok(self.reply(&request, shard, &drained, claimed, fence).await)
