@@ -14,14 +14,14 @@ use crate::{
     cql::Session,
     down, programs,
     progress::Progress,
-    selftest, status, tidy, up,
+    selftest, status, test, tidy, up,
 };
 
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Looks after the development cluster"
+    about = "Looks after the development cluster and tests the repository"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +47,9 @@ enum Command {
     /// Run iris, the client, against the cluster: its edges, their authority, accounts kept with it
     #[command(disable_help_flag = true)]
     Iris(Rest),
+    /// Check everything: format, lints, layers, all tests, and Iris on the local cluster
+    #[command(after_help = test::HELP)]
+    Test(test::Options),
     /// Check the layers, the files and the words of the repository
     Tidy,
     /// Show nodes, pods, what each uses of the machine, and where the logs are
@@ -170,6 +173,7 @@ fn run(command: Command) -> Result<u8> {
                 environment.into_iter().fold(command, |c, (key, value)| c.env(key, value));
             return command.interactive();
         }
+        Command::Test(options) => test::run(&options, &Progress::new())?,
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),

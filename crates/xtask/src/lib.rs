@@ -19,6 +19,7 @@ mod selftest;
 mod status;
 mod steps;
 mod template;
+mod test;
 mod tidy;
 mod tools;
 mod up;

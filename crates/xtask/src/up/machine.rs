@@ -10,7 +10,7 @@ use super::{Job, UpStep, always};
 use crate::env::Env;
 
 /// Programs that come from Debian packages, and the package of each.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
@@ -24,9 +24,10 @@ const PROGRAMS: [(&str, &str); 15] = [
     ("buildah", "buildah"),
     ("mmdebstrap", "mmdebstrap"),
     ("sysctl", "procps"),
-    ("cc", "gcc"),
-    ("protoc", "protobuf-compiler"),
 ];
+
+/// What cargo calls besides rustc.
+const COMPILERS: [(&str, &str); 2] = [("cc", "build-essential"), ("protoc", "protobuf-compiler")];
 
 /// Programs that people install themselves, in a version of their choice.
 const TOOLCHAIN: [(&str, &str); 3] = [
@@ -54,7 +55,7 @@ pub(super) fn steps() -> Vec<UpStep> {
             after: &["machine"],
             remedy: "run `apt-get update`, check the package sources and the network, try again",
             is_done: |_| Ok(missing().is_empty()),
-            run: |job| install(&job.env),
+            run: |job| install(&job.env, &missing()),
         },
     ]
 }
@@ -86,6 +87,26 @@ fn check_toolchain() -> Result<()> {
 }
 
 fn check(_: &Job) -> Result<()> {
+    check_machine()
+}
+
+/// What tests need of the machine: compilers, and all that a local cluster needs where one is wanted.
+pub(crate) fn prepare_for_tests(env: &Env, cluster: bool) -> Result<()> {
+    if cluster {
+        check_machine()?;
+    } else {
+        check_toolchain()?;
+    }
+    let lacking = if cluster { missing() } else { lacking_of(&COMPILERS) };
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let root = rustix::process::geteuid().is_root();
+    ensure!(root, "Debian packages that are missing: {}", lacking.join(", "));
+    install(env, &lacking)
+}
+
+fn check_machine() -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "a local cluster needs Linux; use --context elsewhere");
     ensure!(rustix::process::geteuid().is_root(), "a local cluster needs root; try sudo -E");
     check_toolchain()?;
@@ -103,8 +124,8 @@ fn check(_: &Job) -> Result<()> {
 
 /// The packages whose programs are not here.
 fn missing() -> Vec<&'static str> {
-    let lacking = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
-    let mut packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
+    let mut packages = lacking_of(&PROGRAMS);
+    packages.extend(lacking_of(&COMPILERS));
     let plugins = ["/usr/lib/cni/ptp", "/opt/cni/bin/ptp"];
     if !plugins.iter().any(|plugin| Path::new(plugin).exists()) {
         packages.push("containernetworking-plugins");
@@ -114,11 +135,17 @@ fn missing() -> Vec<&'static str> {
     packages
 }
 
-fn install(env: &Env) -> Result<()> {
+fn lacking_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let lacking = programs.iter().filter(|(program, _)| find(program).is_none());
+    lacking.map(|(_, package)| *package).collect()
+}
+
+fn install(env: &Env, packages: &[&str]) -> Result<()> {
     let apt = || env.cmd("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
     apt().arg("update").run()?;
-    apt().args(["install", "-y", "--no-install-recommends"]).args(missing()).run()?;
-    let left = missing();
+    apt().args(["install", "-y", "--no-install-recommends"]).args(packages).run()?;
+    let still = missing();
+    let left: Vec<&str> = packages.iter().filter(|name| still.contains(name)).copied().collect();
     ensure!(left.is_empty(), "installed, but without the programs expected: {}", left.join(", "));
     Ok(())
 }
