@@ -48,7 +48,7 @@ fn nobody_sees_that_the_control_planes_are_away() {
     }
     stage.signal_daemon(Daemon::ApiServer, Signal::Stop).unwrap();
     pause(60.0);
-    stage.signal_daemon(Daemon::ApiServer, Signal::Cont).unwrap();
+    stage.signal_daemon(Daemon::ApiServer, Signal::Continue).unwrap();
     for pod in &controls {
         stage.thaw(NAMESPACE, pod, "controlplane").unwrap();
     }

@@ -67,6 +67,13 @@ impl Stage {
         if map.trim() == "True" { Ok(()) } else { Err("not every shard is served".to_owned()) }
     }
 
+    /// The names of the operator's pods.
+    pub(crate) fn operators(&self) -> Vec<String> {
+        let get = ["-n", "iris-system", "get", "pods", "-o=name"];
+        let names = self.cluster.kubectl(get).unwrap();
+        names.lines().map(|line| line.trim_start_matches("pod/").to_owned()).collect()
+    }
+
     /// The names of the pods of a role, in order.
     pub(crate) fn pods(&self, role: &str) -> Vec<String> {
         let selector = format!("iris.dev/role={role}");
