@@ -195,9 +195,15 @@ fn bring_up(args: Up) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
         progress.say(&format!("up in {:.1} s", summary.seconds));
-        println!("cargo xtask status          what runs, and where its logs are");
-        println!("cargo xtask kubectl ARGS    kubectl against it");
-        println!("cargo xtask down            take it down");
+        if let Some(demo) = summary.demo {
+            println!("\n{demo}");
+        }
+        println!("It stays up. Next:");
+        println!("  cargo xtask iris register NAME       a person; then send, listen, chat, soak");
+        println!("  cargo xtask kubectl iris status      Iris in plain words");
+        println!("  cargo xtask kubectl -n iris get iris,irr,irsm,irep,irm");
+        println!("  cargo xtask status                   what runs, and where its logs are");
+        println!("  cargo xtask down                     take it down");
     }
     Ok(())
 }

@@ -56,6 +56,8 @@ pub(crate) struct Summary {
     pub(crate) kubeconfig: PathBuf,
     /// Where the logs are.
     pub(crate) logs: PathBuf,
+    /// What the demo saw, unless it was left out.
+    pub(crate) demo: Option<String>,
 }
 
 /// What a step of `up` works with.
@@ -156,11 +158,14 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
     let job = Job { env: env.clone(), options };
     let steps = steps::run::<Job>(&list, &job, progress)?;
     let cluster = Cluster::open(env)?;
+    let shown = list.iter().any(|step| step.name == DEMO);
+    let demo = shown.then(|| std::fs::read_to_string(application::demo::page(&job))).transpose()?;
     Ok(Summary {
         seconds: progress.elapsed().as_secs_f64(),
         steps,
         kubeconfig: cluster.kubeconfig(),
         logs: cluster.logs(),
+        demo,
     })
 }
 

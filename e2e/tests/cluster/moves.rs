@@ -30,7 +30,7 @@ fn every_shard_moves_once_at_500_messages_a_second() {
     let moved: Value = serde_json::from_str(&stage.kubectl(get).unwrap()).unwrap();
     let mut shards: Vec<u64> = Vec::new();
     for migration in moved["items"].as_array().unwrap() {
-        assert_eq!(migration["status"]["phase"], "Complete", "{migration}");
+        assert_eq!(migration["status"]["result"], "Succeeded", "{migration}");
         shards.push(migration["spec"]["shard"].as_u64().unwrap());
     }
     shards.sort_unstable();

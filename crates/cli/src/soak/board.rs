@@ -196,7 +196,7 @@ pub(crate) fn told(why: &Why) -> (String, String) {
         Why::Gap => ("gap".to_owned(), "the server skipped a message".to_owned()),
         Why::Snapshot => ("snapshot".to_owned(), "the inbox goes on elsewhere".to_owned()),
         Why::Protocol(text) => {
-            ("protocol".to_owned(), format!("the server broke the protocol: {text}"))
+            (format!("protocol: {text}"), format!("the server broke the protocol: {text}"))
         }
         Why::Asked => ("asked".to_owned(), "as asked".to_owned()),
     };

@@ -231,6 +231,7 @@ impl Attachment {
             told: ClientSeq(0),
             nacked: None,
             blocked: false,
+            greeted: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::input::{Effect, ToConn};
 
 /// What a device gets next.
 enum Next {
-    /// Nothing now: no news, no credit, or the edge takes no more.
+    /// Nothing now: no news, no credit, not greeted yet, or the edge takes no more.
     Nothing,
     /// These places, of together this weight.
     Items(Vec<InboxItem>, u64),
@@ -120,7 +120,7 @@ fn pump_device(hot: &mut Hot, account: AccountId, device: DeviceNo, out: &mut Ve
 fn next(hot: &Hot, device: DeviceNo) -> Next {
     let Some(attachment) = hot.attachments.get(&device) else { return Next::Nothing };
     let first = attachment.delivered.next();
-    if attachment.blocked || first > hot.released_head {
+    if attachment.blocked || !attachment.greeted || first > hot.released_head {
         return Next::Nothing;
     }
     if hot.place(first).is_none() {

@@ -92,6 +92,9 @@ pub(super) struct Attachment {
     pub(super) nacked: Option<ClientSeq>,
     /// The edge's stream took no more.
     pub(super) blocked: bool,
+    /// It was told that it is attached. Nothing else goes out before: a device that was not greeted
+    /// takes any other frame for an error.
+    pub(super) greeted: bool,
 }
 
 impl Hot {

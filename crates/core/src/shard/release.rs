@@ -55,7 +55,12 @@ impl Shard {
                     confirms.retain(|(l, f, _)| (*l, *f) != (link, from));
                     confirms.push((link, from, upto));
                 }
-                Awaiting::ToConn { conn, what } => out.push(Effect::ToConn { conn, what }),
+                Awaiting::ToConn { conn, what } => {
+                    if let ToConn::Attached(_) = what {
+                        self.greeted(conn);
+                    }
+                    out.push(Effect::ToConn { conn, what });
+                }
                 Awaiting::Answer { token, answer } => out.push(Effect::Answer { token, answer }),
             }
         }
@@ -69,6 +74,15 @@ impl Shard {
         }
     }
 
+    fn greeted(&mut self, conn: Conn) {
+        let Some((account, device)) = self.attached(conn) else { return };
+        let attachment = self.hot_mut(account).and_then(|hot| hot.attachments.get_mut(&device));
+        if let Some(attachment) = attachment {
+            attachment.greeted = true;
+            self.to_pump.insert(account);
+        }
+    }
+
     fn note_decided(&mut self, account: AccountId, device: DeviceNo, client_seq: ClientSeq) {
         let attachment = self.hot_mut(account).and_then(|hot| hot.attachments.get_mut(&device));
         if let Some(attachment) = attachment {
@@ -79,7 +93,9 @@ impl Shard {
 
     fn send_ack(&mut self, account: AccountId, device: DeviceNo, out: &mut Vec<Effect>) {
         let Some(hot) = self.hot_mut(account) else { return };
-        let Some(attachment) = hot.attachments.get_mut(&device) else { return };
+        // What was decided before a greeting is told behind it: every attach waits for it.
+        let attachment = hot.attachments.get_mut(&device).filter(|attachment| attachment.greeted);
+        let Some(attachment) = attachment else { return };
         let Some(state) = hot.state.as_ref().and_then(|s| s.devices.get(&device)) else { return };
         let (told, upto) = (attachment.told, attachment.acked);
         attachment.told = upto;

@@ -4,6 +4,7 @@
 //! Never makes the keyspace: that is Iris's own.
 
 mod cassandra;
+pub(crate) mod demo;
 mod etcd;
 pub(crate) mod install;
 mod namespace;
@@ -27,6 +28,7 @@ pub(super) fn steps() -> Vec<UpStep> {
     steps.extend(cassandra::steps());
     steps.extend(etcd::steps());
     steps.extend(install::steps());
+    steps.extend(demo::steps());
     steps
 }
 

@@ -78,8 +78,13 @@ fn operator(job: &Job) -> Result<()> {
 
 fn ready(job: &Job) -> Result<()> {
     let cluster = job.cluster()?;
-    for what in ["iriscluster/chat", "irisregion/eu", "irisshardmap/eu", "irisedgepool/eu-public"] {
-        cluster.wait(NAMESPACE, what, "condition=Ready", PATIENCE)?;
+    for (what, condition) in [
+        ("irisregion/eu", "condition=Available"),
+        ("irisshardmap/eu", "condition=Covered"),
+        ("irisedgepool/eu-public", "condition=Available"),
+        ("iriscluster/chat", "condition=Available"),
+    ] {
+        cluster.wait(NAMESPACE, what, condition, PATIENCE)?;
     }
     Ok(())
 }

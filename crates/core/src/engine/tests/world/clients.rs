@@ -14,6 +14,8 @@ use crate::shard::{Attach, Conn, Input, LinkNo, Send, ToConn};
 pub(super) struct Person {
     pub(super) account: AccountId,
     pub(super) conn: Option<Conn>,
+    /// The connection that was told that it is attached: nothing else may come before.
+    pub(super) greeted: Option<Conn>,
     pub(super) cursor: InboxSeq,
     pub(super) stream_gen: u32,
     pub(super) next: u64,
@@ -34,6 +36,7 @@ impl Person {
         Self {
             account,
             conn: None,
+            greeted: None,
             cursor: InboxSeq(0),
             stream_gen: 0,
             next: 1,
@@ -127,8 +130,13 @@ impl World {
 
     fn client(&mut self, n: usize, conn: Conn, what: ToConn) {
         let person = &mut self.people[n];
+        // These clients send without waiting for the greeting, and are told to send again.
+        let early =
+            matches!(what, ToConn::Attached(_) | ToConn::Closed { .. } | ToConn::SendNack { .. });
+        assert!(early || person.greeted == Some(conn), "before the greeting: {what:?}");
         match what {
             ToConn::Attached(attached) => {
+                person.greeted = Some(conn);
                 assert!(!attached.snapshot_needed, "no cursor is ever too old here");
                 person.stream_gen = attached.stream_gen;
                 let unacked: Vec<_> = person.unacked.iter().copied().collect();
