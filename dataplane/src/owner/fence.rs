@@ -61,6 +61,7 @@ impl FenceReader {
                 }
                 Ok(Some(by)) => {
                     self.metrics.fence_reads.with_label_values(&["fenced"]).inc();
+                    self.say_the_end(by);
                     return by;
                 }
                 Err(error) => {
@@ -69,6 +70,16 @@ impl FenceReader {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
+        }
+    }
+
+    /// The white-box trace of a session's end: what was ever released of each lane lies below
+    /// `released_below`, and the seal that the successor wrote may not be lower.
+    fn say_the_end(&self, by: SessionId) {
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let released_below = lane.sights.borrow().cover;
+            let lane = format!("{}/{number}", self.session);
+            tracing::warn!(lane, %released_below, %by, "fenced");
         }
     }
 
