@@ -107,7 +107,6 @@ impl Stage<'_> {
         self.job.kubectl()?.args(namespace).args(finished).run()?;
         let soak = self.program("iris")?.args(SOAK);
         let soak = std::thread::spawn(move || soak.output());
-        #[expect(clippy::disallowed_methods, reason = "no runtime here")]
         std::thread::sleep(std::time::Duration::from_secs(6));
         let kubeconfig = self.job.cluster()?.kubeconfig();
         let migrate = ["migrate", "--all", "--wait", "--timeout", "120s", "--json"];
