@@ -3,7 +3,13 @@
 //! One test at a time has the cluster; each leaves it whole. What is not up is brought up by
 //! `cargo xtask up` first.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says where it failed, and what it measured"
+)]
+#![allow(clippy::disallowed_types, reason = "the cluster's time is real, and no runtime is here")]
 
 mod metrics;
 mod moves;

@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) longest_wait_ms: f64,
     pub(crate) write_gap_ms: Percentiles,
     pub(crate) interruption_ms: Percentiles,
+    #[allow(dead_code, reason = "printed")]
     pub(crate) ack_ms: Percentiles,
     pub(crate) generator: Generator,
 }
