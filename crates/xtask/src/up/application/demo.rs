@@ -93,7 +93,11 @@ impl Stage<'_> {
             self.iris(from, edge, &["send", to, text])?.run()?;
             let listen = ["listen", "--count", "1", "--json"];
             let heard = self.iris(to, edge + 1, &listen)?.output()?;
-            let heard: Value = serde_json::from_str(heard.trim()).context("what was heard")?;
+            // What a device sent from elsewhere is among it.
+            let lines = heard.lines().map(serde_json::from_str::<Value>);
+            let lines = lines.collect::<Result<Vec<_>, _>>().context("what was heard")?;
+            let heard = lines.iter().find(|line| line["event"] == "message");
+            let heard = heard.with_context(|| format!("{to} heard nothing"))?;
             ensure!(heard["text"] == text, "{to} heard something else: {heard}");
             self.say(&format!("  {from}: {text}"));
         }
