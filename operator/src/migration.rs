@@ -43,7 +43,7 @@ impl Reconciler for MigrationReconciler {
     type Kind = IrisShardMigration;
     /// Each waits for its hand-off, so this is also how many hand-offs there are at once: more would
     /// only make each of them longer.
-    const SIDE_BY_SIDE: u16 = 12;
+    const SIDE_BY_SIDE: u16 = 4;
 
     async fn reconcile(
         &self,

@@ -15,7 +15,7 @@ use iris_proto::peer::{
     CancelReply, CancelRequest, ClaimReply, ClaimRequest, Failure, PrepareReply, PrepareRequest,
     ReleaseReply, ReleaseRequest,
 };
-use iris_runtime::rpc::require_role;
+use iris_runtime::rpc::{self, require_role};
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::{Identity, Role};
 use parking_lot::Mutex;
@@ -45,6 +45,8 @@ pub(super) enum MoveError {
     WrongEpoch { shard: ShardId, expected: Epoch, found: Epoch },
     #[error("the shard could not be emptied within {0} ms; it serves on")]
     TooSlow(u32),
+    #[error("the target cannot be reached: {0}; the shard serves on")]
+    Target(#[from] rpc::RpcError),
     #[error("an earlier operator asked")]
     OldTerm,
     #[error("unusable request: {0}")]
@@ -192,7 +194,7 @@ fn failure(error: &MoveError) -> Failure {
             Code::StoreUnavailable
         }
         MoveError::OldTerm | MoveError::Invalid(_) => Code::Invalid,
-        MoveError::Ending => Code::Overloaded,
+        MoveError::Ending | MoveError::Target(_) => Code::Overloaded,
     };
     Failure { code: code.number().into(), retry_after_ms: 0, text: error.to_string(), moved: None }
 }

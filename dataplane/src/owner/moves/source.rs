@@ -13,6 +13,7 @@ use iris_runtime::rpc;
 use iris_runtime::tls::Role;
 use iris_store::{Cas, StoreError};
 use tokio::time::Instant;
+use tonic::transport::Channel;
 
 use super::super::inputs::{LaneInput, Whereabouts};
 use super::{MoveError, Moves, convert};
@@ -28,6 +29,9 @@ impl Moves {
     ) -> Result<ReleaseReply, MoveError> {
         let shard = self.shard(request.shard)?;
         self.check_term(shard, request.operator_term)?;
+        // Before anything stops: the handshake is no part of the pause, and a target that cannot be
+        // reached costs none.
+        let target = rpc::connect(&self.identity, Role::Owner, &request.target_address).await?;
         let epoch = self.held.leave(shard).ok_or(MoveError::NotServed(shard))?;
         if epoch != Epoch(request.epoch) {
             self.held.served(shard, epoch);
@@ -53,7 +57,7 @@ impl Moves {
             self.held.left(shard);
             return Ok(self.moved_on(shard, epoch, &drained).await);
         }
-        let claimed = self.hand_over(&request, epoch, &state).await;
+        let claimed = self.hand_over(target, &request, epoch, &state).await;
         match claimed {
             Some(_) => self.held.left(shard),
             None => self.held.left_to_nobody(shard),
@@ -102,6 +106,7 @@ impl Moves {
     /// Gives the target everything that it would otherwise read, and has it claim. Answers the epoch.
     async fn hand_over(
         &self,
+        target: Channel,
         request: &ReleaseRequest,
         epoch: Epoch,
         state: &Shard,
@@ -114,12 +119,9 @@ impl Moves {
             hot: Some(convert::hot_to_wire(state)),
             operator_term: request.operator_term,
         };
-        let address = &request.target_address;
+        let mut client =
+            ShardMoveClient::new(target).max_encoding_message_size(rpc::MESSAGE_BYTES_MAX);
         let claimed = async {
-            let channel = rpc::connect(&self.identity, Role::Owner, address).await;
-            let channel = channel.map_err(|error| error.to_string())?;
-            let mut client =
-                ShardMoveClient::new(channel).max_encoding_message_size(rpc::MESSAGE_BYTES_MAX);
             let reply = client.claim(claim).await.map_err(|status| status.to_string())?;
             let reply = reply.into_inner();
             match reply.failure {
