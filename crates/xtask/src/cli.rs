@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    bench,
     cluster::{Cluster, Link, NodeId, Place},
     cmd::Cmd,
     cql::Session,
@@ -52,6 +53,8 @@ enum Command {
     Test(test::Options),
     /// Check the layers, the files and the words of the repository
     Tidy,
+    /// Measure the running cluster, and write docs/benchmarks.md
+    Bench,
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -174,6 +177,7 @@ fn run(command: Command) -> Result<u8> {
             return command.interactive();
         }
         Command::Test(options) => test::run(&options, &Progress::new())?,
+        Command::Bench => bench::run(&Progress::new())?,
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),

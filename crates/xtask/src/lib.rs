@@ -3,6 +3,7 @@
 //!
 //! Never part of what ships.
 
+mod bench;
 mod cache;
 pub mod cli;
 pub mod cluster;

@@ -92,6 +92,8 @@ struct Conn<'a, W> {
     attachment: Attachment,
     /// Whether WELCOME was sent.
     welcomed: bool,
+    /// Frames that came before the answer to the first attach; the credit bounds them.
+    early: Vec<iris_proto::peer::Frame>,
     hello_at: Instant,
     heard_at: Instant,
     leave: Arc<Leave>,
@@ -197,11 +199,12 @@ impl<'a, W: Sink> Conn<'a, W> {
         Self {
             shared,
             id,
-            attachment: Attachment::new(&caller, now),
+            attachment: Attachment::new(&caller, (now, shared.clock.now().wall)),
             caller,
             sink,
             mailbox: Arc::new(Mailbox::default()),
             welcomed: false,
+            early: Vec::new(),
             hello_at: now,
             heard_at: now,
             leave,
@@ -304,6 +307,11 @@ impl<'a, W: Sink> Conn<'a, W> {
                 continue;
             }
             match item {
+                // WELCOME comes first, whatever an owner does.
+                ToClient::Frame(frame) if !self.welcomed => {
+                    self.shared.metrics.early_frames.inc();
+                    self.early.push(frame);
+                }
                 ToClient::Frame(frame) => {
                     frames += 1;
                     self.attachment.handed(frame.last_inbox_seq);

@@ -26,6 +26,8 @@ pub(super) struct EdgeMetrics {
     pub(super) attaches: IntCounterVec,
     /// Clients told to send again, because their owner went away.
     pub(super) resends: IntCounter,
+    /// Frames of owners that came before their answer to the attach.
+    pub(super) early_frames: IntCounter,
     /// Calls of the HTTPS interface, by path and status.
     pub(super) requests: IntCounterVec,
     /// Streams to owners that are open.
@@ -55,6 +57,10 @@ impl EdgeMetrics {
             bytes_out: counter("iris_edge_bytes_out_total", "Bytes written to clients"),
             closed: metrics.counters("iris_edge_closed_total", "Connections ended", &["code"]),
             attaches: metrics.counters("iris_edge_attaches_total", "Attachments", &["cause"]),
+            early_frames: counter(
+                "iris_edge_early_frames_total",
+                "Frames that overtook a greeting",
+            ),
             resends: counter("iris_edge_resends_total", "Clients told to send again"),
             requests: metrics.counters(
                 "iris_edge_requests_total",

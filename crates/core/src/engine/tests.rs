@@ -60,6 +60,18 @@ fn a_device_without_credit_reads_later_from_the_store() {
 }
 
 #[test]
+fn a_remnant_of_a_connection_does_not_replace_the_live_one() {
+    let mut world = World::new(2, true);
+    world.send(0, 1);
+    world.run_quietly();
+    assert!(world.survives_a_remnant(1));
+    world.send(0, 1);
+    world.run_quietly();
+    world.check();
+    assert_eq!(world.received(1).len(), 2);
+}
+
+#[test]
 fn a_drained_shard_serves_on_elsewhere() {
     let mut world = World::new(6, true);
     for n in 0..200 {

@@ -22,10 +22,22 @@ impl Shard {
             return;
         }
         self.touch(account, now.mono);
+        if self.is_outlived(&attach) {
+            let text = "a newer connection serves this device";
+            return close(attach.conn, Code::ReplacedByNewerConnection, text, out);
+        }
         match self.check_attach(&attach) {
             Err((code, text)) => close(attach.conn, code, text, out),
             Ok(attached) => self.admit(attach, attached, out),
         }
+    }
+
+    /// Whether the device has a connection that began later: this one is a remnant, whose client went
+    /// without its edge having noticed.
+    fn is_outlived(&self, attach: &Attach) -> bool {
+        let hot = self.hot(attach.account);
+        let current = hot.and_then(|hot| hot.attachments.get(&attach.device));
+        current.is_some_and(|known| known.conn != attach.conn && known.begun > attach.begun)
     }
 
     /// What the device is told, or why it is turned away.
@@ -221,6 +233,7 @@ impl Attachment {
     fn new(attach: &Attach, start: InboxSeq) -> Self {
         Self {
             conn: attach.conn,
+            begun: attach.begun,
             delivered: start,
             window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX).into(),
             window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX).into(),

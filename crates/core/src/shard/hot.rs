@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::account::{Account, InboxItem};
-use crate::clock::MonoUs;
+use crate::clock::{MonoUs, WallMs};
 use crate::id::DeviceNo;
 use crate::limits;
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq};
@@ -75,6 +75,8 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) conn: Conn,
+    /// When the client began it.
+    pub(super) begun: WallMs,
     /// Places up to here were handed to the connection.
     pub(super) delivered: InboxSeq,
     /// What the device allows to be without its ack.

@@ -1,6 +1,7 @@
 //! What goes into a shard and what comes out.
 
 use crate::account::{Account, InboxItem};
+use crate::clock::WallMs;
 use crate::code::Code;
 use crate::entry::Entry;
 use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
@@ -37,6 +38,9 @@ pub struct Attach {
     pub window_messages: u32,
     /// Credit in bytes.
     pub window_bytes: u32,
+    /// When the client said HELLO, by its edge's clock: the newest connection of a device is the live
+    /// one. An edge attaches a connection again and again, and may not know that its client left.
+    pub begun: WallMs,
 }
 
 /// A message as a client sends it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use iris_core::clock::WallMs;
 use iris_core::code::Code;
 use iris_core::id::ShardId;
 use iris_core::limits;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use super::super::carrier::Sink;
 use super::super::hello::{Caller, PROTO};
 use super::super::links::{Link, LinkId};
+use super::frames::pass_on;
 use super::{Conn, End};
 
 /// A client whose shard is between owners is tried again so often.
@@ -37,6 +39,8 @@ pub(super) struct Attachment {
     handed: InboxSeq,
     stream_gen: u32,
     retry: Duration,
+    /// When the client said HELLO.
+    begun: WallMs,
 }
 
 /// How far a client is, and its credit, by its own word.
@@ -58,7 +62,7 @@ enum State {
 }
 
 impl Attachment {
-    pub(super) fn new(caller: &Caller, now: Instant) -> Self {
+    pub(super) fn new(caller: &Caller, (now, begun): (Instant, WallMs)) -> Self {
         let said = Said {
             cursor: caller.cursor,
             window_messages: caller.window_messages,
@@ -72,6 +76,7 @@ impl Attachment {
             handed: caller.cursor,
             stream_gen: caller.stream_gen,
             retry: RETRY,
+            begun,
         }
     }
 
@@ -187,6 +192,7 @@ impl<W: Sink> Conn<'_, W> {
             stream_gen: self.attachment.stream_gen,
             window_messages: self.attachment.said.window_messages,
             window_bytes: self.attachment.said.window_bytes,
+            begun_ms: self.attachment.begun.0,
         };
         self.attachment.told = self.attachment.said;
         link.send(self.id, edge_item::Kind::Attach(attach), 64);
@@ -227,6 +233,10 @@ impl<W: Sink> Conn<'_, W> {
         self.attachment.handed(attached.start);
         self.shared.metrics.welcome_s.observe(self.hello_at.elapsed().as_secs_f64());
         encode_message(out, FrameType::Welcome, None, &self.welcome(&attached));
+        for frame in std::mem::take(&mut self.early) {
+            self.attachment.handed(frame.last_inbox_seq);
+            pass_on(frame, out);
+        }
         Ok(())
     }
 
@@ -293,6 +303,7 @@ impl<W: Sink> Conn<'_, W> {
 
     fn go_nowhere(&mut self) {
         self.detach();
+        self.early.clear();
         let now = Instant::now();
         let retry_at = now + self.attachment.retry;
         self.attachment.state = State::Nowhere { since: now, retry_at };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use iris_core::clock::WallMs;
 use iris_core::code::Code;
 use iris_core::id::{AccountId, DeviceNo, ShardCount, ShardId};
 use iris_core::limits;
@@ -104,6 +105,7 @@ fn attach_from_wire(conn: Conn, attach: peer::Attach) -> Result<Attach, FormatEr
         stream_gen: attach.stream_gen,
         window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX),
         window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX),
+        begun: WallMs(attach.begun_ms),
     })
 }
 

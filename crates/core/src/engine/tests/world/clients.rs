@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::World;
 use crate::account::{InboxContent, InboxItem};
+use crate::clock::WallMs;
 use crate::id::{AccountId, DeviceNo, MsgId, ShardId, TenantNo};
 use crate::message::{Address, Bodies};
 use crate::seq::{ClientSeq, InboxSeq};
@@ -110,7 +111,31 @@ impl World {
             stream_gen: person.stream_gen,
             window_messages: 256,
             window_bytes: 256 * 1024,
+            begun: self.now.wall,
         }));
+    }
+
+    /// An edge attaches a connection that its client left unnoticed, before the live one began. Answers
+    /// whether the live one is served still, once everything has arrived.
+    pub(in crate::engine::tests) fn survives_a_remnant(&mut self, n: usize) -> bool {
+        self.ensure_connected(n);
+        self.run_quietly();
+        let (live, conn) = (self.people[n].conn, Conn { link: LinkNo(2), id: 1 });
+        let person = &mut self.people[n];
+        person.to_server.push_back(Input::Attach(Attach {
+            conn,
+            account: person.account,
+            device: DeviceNo(1),
+            cursor: person.cursor,
+            delivered: person.cursor,
+            stream_gen: person.stream_gen,
+            window_messages: 256,
+            window_bytes: 256 * 1024,
+            begun: WallMs(0),
+        }));
+        self.network();
+        self.run_quietly();
+        live.is_some() && self.people[n].conn == live
     }
 
     /// Everything under way between clients and the owner arrives.
