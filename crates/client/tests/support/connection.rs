@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::{Bytes, BytesMut};
 use iris_client::key::{Binding, hello_input};
+use iris_core::clock::WallMs;
 use iris_core::code::Code;
 use iris_core::id::{AccountId, DeviceNo};
 use iris_core::limits;
@@ -51,6 +52,7 @@ where
         stream_gen: hello.stream_gen,
         window_messages: window.messages,
         window_bytes: window.bytes,
+        begun: WallMs(iris_client::wall_ms()),
     };
     let (conn, told) = shared.owner.attach(attach);
     let mut connection = Connection {
