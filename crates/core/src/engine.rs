@@ -136,6 +136,11 @@ impl Engine {
         self.lane.cover()
     }
 
+    /// Every block below is released, and no other ever was.
+    pub fn released(&self) -> BlockSeq {
+        self.lane.released()
+    }
+
     /// Whether blocks wait for a fence read.
     pub fn wants_fence_read(&self) -> bool {
         self.lane.wants_fence_read()

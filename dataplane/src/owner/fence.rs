@@ -26,9 +26,9 @@ pub(super) struct Sight {
 /// A lane, as the fence reader sees it.
 #[derive(Debug)]
 pub(super) struct Covered {
-    /// The lane's cover, by the lane itself.
+    /// The lane's cover, by the lane itself; closed when the lane has ended.
     pub(super) cover: watch::Receiver<BlockSeq>,
-    /// What the lane learns.
+    /// What the lane learns; when it closes the lane ends.
     pub(super) sights: watch::Sender<Sight>,
 }
 
@@ -61,7 +61,7 @@ impl FenceReader {
                 }
                 Ok(Some(by)) => {
                     self.metrics.fence_reads.with_label_values(&["fenced"]).inc();
-                    self.say_the_end(by);
+                    self.end_lanes().await;
                     return by;
                 }
                 Err(error) => {
@@ -73,13 +73,14 @@ impl FenceReader {
         }
     }
 
-    /// The white-box trace of a session's end: what was ever released of each lane lies below
-    /// `released_below`, and the seal that the successor wrote may not be lower.
-    fn say_the_end(&self, by: SessionId) {
-        for (number, lane) in self.lanes.iter().enumerate() {
-            let released_below = lane.sights.borrow().cover;
-            let lane = format!("{}/{number}", self.session);
-            tracing::warn!(lane, %released_below, %by, "fenced");
+    /// Takes the sights away, without which a lane releases nothing, and waits until each lane said
+    /// what it released last.
+    async fn end_lanes(self) {
+        let (covers, sights): (Vec<_>, Vec<_>) =
+            self.lanes.into_iter().map(|lane| (lane.cover, lane.sights)).unzip();
+        drop(sights);
+        for mut cover in covers {
+            while cover.changed().await.is_ok() {}
         }
     }
 

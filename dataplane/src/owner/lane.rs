@@ -107,7 +107,7 @@ impl Lane {
             tokio::select! {
                 changed = self.deps.sights.changed() => {
                     if changed.is_err() {
-                        return;
+                        return self.fenced().await;
                     }
                     self.fence_read();
                 }
@@ -166,6 +166,17 @@ impl Lane {
         let now = self.deps.clock.now();
         self.engine.fence_read(now, sight.begun, sight.cover, &mut actions);
         self.perform(actions);
+    }
+
+    /// The white-box trace of a session's end: all that this lane ever released lies below
+    /// `released_below`, and the seal that the successor wrote may not be lower.
+    ///
+    /// Waits to be stopped: that the process ends, and why, is the fence reader's to say.
+    async fn fenced(self) {
+        let (lane, released_below) = (self.deps.lane, self.engine.released());
+        tracing::warn!(%lane, %released_below, "fenced");
+        drop(self);
+        std::future::pending().await
     }
 
     fn take(&mut self, input: LaneInput) {
