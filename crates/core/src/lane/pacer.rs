@@ -1,15 +1,18 @@
 //! How long a lane gathers entries before it writes a block.
 //!
 //! A block costs the store the same whether it holds one entry or a hundred. With nothing else
-//! waiting a block is formed at once; under load the lane waits about as long as a commit takes, so
-//! that latency at most doubles while the rows for each message fall with the load.
+//! waiting a block is formed at once; under load blocks begin a few commits apart, so that the rows
+//! for each message fall with the load, and the store has time for everything else.
 
 use crate::clock::MonoUs;
 
 /// A lane never waits longer than this, whatever the store's latency.
-const PACE_US_MAX: u64 = 8_000;
-/// Below this many entries a second and session a lane does not wait at all.
-const QUIET_ENTRIES_PER_S: u64 = 400;
+const PACE_US_MAX: u64 = 10_000;
+/// Under load blocks begin so many commits apart.
+const PACE_COMMITS: u64 = 3;
+/// Below this many entries a second and session a lane does not wait at all; from twice as many on it
+/// waits for all of its pace.
+const QUIET_ENTRIES_PER_S: u64 = 1_000;
 /// The weight of one observation in the moving averages: 1/16.
 const SMOOTHING_SHIFT: u32 = 4;
 
@@ -42,7 +45,9 @@ impl Pacer {
     /// How long the lane gathers now.
     pub fn pace_us(&self) -> u64 {
         let entries_per_s = 1_000_000 * self.lanes / self.gap_us.max(1);
-        if entries_per_s < QUIET_ENTRIES_PER_S { 0 } else { self.commit_us.min(PACE_US_MAX) }
+        let pace = (self.commit_us * PACE_COMMITS).min(PACE_US_MAX);
+        let busy = entries_per_s.saturating_sub(QUIET_ENTRIES_PER_S).min(QUIET_ENTRIES_PER_S);
+        pace * busy / QUIET_ENTRIES_PER_S
     }
 
     pub(super) fn formed(&mut self, now: MonoUs, entries: usize) {
