@@ -68,7 +68,11 @@ pub(crate) async fn owner(pod: PodArgs) -> anyhow::Result<()> {
 }
 
 fn owner_config(pod: &PodArgs, booted: &Booted) -> OwnerConfig {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A lane for each core that is the pod's own: more would only make blocks smaller.
+    let cores = match pod.cores {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        asked => asked,
+    };
     OwnerConfig {
         pod: pod.pod_name.clone(),
         pod_uid: pod.pod_uid.clone(),

@@ -15,9 +15,9 @@ use iris_runtime::config::{CONFIG_PATH, IDENTITY_CACHE, TOKEN_PATH, TRUST_PATH, 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector, PodSpec,
-    PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SecretVolumeSource,
-    ServiceAccountTokenProjection, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeProjection,
+    PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector, ResourceRequirements,
+    SecretVolumeSource, ServiceAccountTokenProjection, SleepAction, TopologySpreadConstraint,
+    Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -263,12 +263,25 @@ fn environment(plan: &Plan<'_>) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     });
+    let cores = EnvVar {
+        name: "IRIS_CORES".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            resource_field_ref: Some(ResourceFieldSelector {
+                container_name: None,
+                resource: "requests.cpu".to_owned(),
+                // Whole cores, rounded up.
+                divisor: Some(Quantity("1".to_owned())),
+            }),
+            ..EnvVarSource::default()
+        }),
+    };
     let values = plan.env.iter().map(|(name, value)| EnvVar {
         name: (*name).to_owned(),
         value: Some(value.clone()),
         value_from: None,
     });
-    fields.chain(values).collect()
+    fields.chain([cores]).chain(values).collect()
 }
 
 fn container_ports(plan: &Plan<'_>) -> Vec<ContainerPort> {

@@ -42,6 +42,9 @@ pub struct PodArgs {
     /// The failure domain of the node.
     #[arg(long, env = "IRIS_ZONE", default_value = "")]
     pub zone: String,
+    /// How many cores the pod asked for, rounded up. 0, or none, means all of the machine.
+    #[arg(long, env = "IRIS_CORES", default_value_t = 0)]
+    pub cores: usize,
 }
 
 /// What every pod has once it can begin.

@@ -80,7 +80,9 @@ fn probes_ask_the_admin_port_over_https() {
         assert_eq!(action.port, IntOrString::Int(9443));
     }
     let names: Vec<_> = container.env.unwrap().into_iter().map(|variable| variable.name).collect();
-    assert_eq!(names, ["IRIS_POD_NAME", "IRIS_POD_UID", "IRIS_POD_IP", "IRIS_NODE", "IRIS_ZONE"]);
+    let wanted =
+        ["IRIS_POD_NAME", "IRIS_POD_UID", "IRIS_POD_IP", "IRIS_NODE", "IRIS_ZONE", "IRIS_CORES"];
+    assert_eq!(names, wanted);
 }
 
 #[test]
