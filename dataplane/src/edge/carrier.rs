@@ -1,13 +1,15 @@
 //! What carries the bytes of frames: a TLS stream, or the messages of a WebSocket on one.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{
-    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 
-/// Bytes asked for at once: a few frames, and little enough for an idle connection.
+/// Bytes taken at once: many frames of a usual size, and little for a stack.
 const READ_BYTES: usize = 4096;
 
 /// The reading side.
@@ -26,10 +28,15 @@ pub(super) trait Sink: Send {
 
 impl<S: AsyncRead + AsyncWrite + Send> Source for ReadHalf<S> {
     async fn read(&mut self, into: &mut BytesMut) -> io::Result<bool> {
-        if into.capacity() - into.len() < READ_BYTES / 2 {
-            into.reserve(READ_BYTES);
-        }
-        Ok(self.read_buf(into).await? > 0)
+        poll_fn(|context| {
+            // On the stack: a connection that waits has no buffer.
+            let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut buffer);
+            ready!(Pin::new(&mut *self).poll_read(context, &mut buffer))?;
+            into.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(!buffer.filled().is_empty()))
+        })
+        .await
     }
 }
 
