@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use iris_core::clock::MonoUs;
-use iris_core::id::{SessionId, ShardId};
+use iris_core::id::SessionId;
 
 use super::{Member, Model, Stream};
 
@@ -95,17 +95,6 @@ impl Model {
             self.dead.insert(session, member.about);
             self.deaths.push_back(now);
         }
-    }
-
-    /// The shards whose newest ownership, or desired one, is a session's.
-    pub fn shards_of(&self, session: SessionId) -> BTreeSet<ShardId> {
-        let has = |shard: &ShardId| {
-            let held = self
-                .head(*shard)
-                .is_some_and(|row| row.session == session && row.released_block.is_none());
-            held || self.desired(*shard) == Some(session)
-        };
-        self.count.shards().filter(has).collect()
     }
 
     /// Dead sessions that no head row names any more: nobody needs to remember them.

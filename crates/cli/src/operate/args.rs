@@ -11,7 +11,7 @@ use crate::duration;
 const EXAMPLES: &str = "\
 Examples:
   kubectl iris status                                   what runs, and in plain words what is wrong
-  kubectl iris migrate 17 --to chat-eu-owner-2 --wait   move one shard, live
+  kubectl iris migrate 17 --to eu-owner-2 --wait   move one shard, live
   kubectl iris migrate --all --wait --parallel 4        move every shard once
   kubectl iris abort m-17-e4-1
 
@@ -71,11 +71,11 @@ Examples:
     /// Move a shard to another owner, or every shard once
     #[command(after_help = "\
 Examples:
-  kubectl iris migrate 17 --to chat-eu-owner-2
-  kubectl iris migrate 17 --to chat-eu-owner-2 --wait --timeout 2m
+  kubectl iris migrate 17 --to eu-owner-2
+  kubectl iris migrate 17 --to eu-owner-2 --wait --timeout 2m
   kubectl iris migrate --all --dry-run                     what would be moved where
   kubectl iris migrate --all --wait --parallel 8 --json
-  kubectl iris migrate --all --to chat-eu-owner-0 --wait   everything to one owner
+  kubectl iris migrate --all --to eu-owner-0 --wait   everything to one owner
 
 Acknowledged messages are never lost by a move; writes to the shard pause for milliseconds.")]
     Migrate(Migrate),
