@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    bench,
     cluster::{Cluster, Link, NodeId, Place},
     cmd::Cmd,
     cql::Session,
@@ -54,7 +53,8 @@ enum Command {
     /// Check the layers, the files and the words of the repository
     Tidy,
     /// Measure the running cluster, and write docs/benchmarks.md
-    Bench,
+    #[command(disable_help_flag = true)]
+    Bench(Rest),
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -177,7 +177,11 @@ fn run(command: Command) -> Result<u8> {
             return command.interactive();
         }
         Command::Test(options) => test::run(&options, &Progress::new())?,
-        Command::Bench => bench::run(&Progress::new())?,
+        Command::Bench(rest) => {
+            let run = ["run", "--quiet", "--release", "-p", "iris-bench", "--"];
+            let repository = crate::env::Env::open()?.repo;
+            return Cmd::new("cargo").args(run).args(rest.args).dir(repository).interactive();
+        }
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),

@@ -13,6 +13,7 @@ pub(crate) mod mounts;
 pub(crate) mod netns;
 pub(crate) mod node;
 pub mod plan;
+mod pods;
 pub(crate) mod process;
 pub(crate) mod state;
 pub(crate) mod sysctl;
@@ -26,6 +27,7 @@ pub use self::{
     containers::{ContainerRef, Signal},
     faults::{Cut, Daemon, Link},
     plan::{NodeId, Place},
+    pods::Sample,
 };
 use self::{
     plan::Plan,
@@ -33,6 +35,9 @@ use self::{
     state::{Backend, State},
 };
 use crate::{cmd::Cmd, env::Env};
+
+/// Where the quickstart's cluster is.
+const NAMESPACE: &str = "iris";
 
 /// What the steps and the faults of a local cluster work with.
 #[derive(Clone, Debug)]

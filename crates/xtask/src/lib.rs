@@ -3,7 +3,6 @@
 //!
 //! Never part of what ships.
 
-mod bench;
 mod cache;
 pub mod cli;
 pub mod cluster;

@@ -1,6 +1,6 @@
 //! `iris soak` beside a fault.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde::Deserialize;
 use xtask::cluster::Cluster;
@@ -45,8 +45,7 @@ pub(crate) struct Soak(Child);
 impl Soak {
     /// Starts one over every edge of the cluster.
     pub(crate) fn start(cluster: &Cluster, pairs: u32, rate: u32, seconds: u32) -> Self {
-        let mut command = Command::new(xtask::programs::own("iris").unwrap());
-        command.envs(cluster.client_environment().unwrap());
+        let mut command = cluster.iris().unwrap();
         let (pairs, rate, duration) = (
             format!("--pairs={pairs}"),
             format!("--rate={rate}"),

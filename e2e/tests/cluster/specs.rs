@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::stage::{NAMESPACE, Stage, pause};
 
-/// The pods, each with its uid and its restarts.
+/// All seven pods of the quickstart, each with its uid and its restarts.
 fn pods(stage: &Stage) -> String {
     let path = "-o=jsonpath={range .items[*]}{.metadata.uid} \
                 {.status.containerStatuses[*].restartCount}{'\\n'}{end}";
@@ -18,7 +18,9 @@ fn pods(stage: &Stage) -> String {
         (owner,edge,controlplane)",
         path,
     ];
-    stage.kubectl(get).unwrap()
+    let pods = stage.kubectl(get).unwrap();
+    assert_eq!(pods.lines().count(), 7, "{pods}");
+    pods
 }
 
 fn explained(stage: &Stage, object: &str, words: &[&str]) {

@@ -73,14 +73,6 @@ impl Stage {
         let names = self.cluster.kubectl(get).unwrap();
         names.lines().map(|line| line.trim_start_matches("pod/").to_owned()).collect()
     }
-
-    /// The names of the pods of a role, in order.
-    pub(crate) fn pods(&self, role: &str) -> Vec<String> {
-        let selector = format!("iris.dev/role={role}");
-        let get = ["-n", NAMESPACE, "get", "pods", "-l", &selector, "-o=name"];
-        let names = self.cluster.kubectl(get).unwrap();
-        names.lines().map(|line| line.trim_start_matches("pod/").to_owned()).collect()
-    }
 }
 
 impl Deref for Stage {

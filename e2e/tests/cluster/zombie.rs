@@ -5,7 +5,6 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::metrics::Scrape;
 use crate::soak::Soak;
 use crate::stage::{NAMESPACE, Stage, pause};
 
@@ -43,9 +42,8 @@ fn a_frozen_owner_acknowledges_nothing_after_its_takeover() {
     let stage = Stage::enter();
     let soak = Soak::start(&stage, 50, 500, 60);
     pause(8.0);
-    let scrape = Scrape::new(&stage);
-    let busy = |pod: &String| scrape.of(pod).sum("iris_owner_shards");
-    let mut owners = stage.pods("owner");
+    let busy = |pod: &String| stage.metrics(pod).unwrap().sum("iris_owner_shards");
+    let mut owners = stage.pods("owner").unwrap();
     owners.sort_by(|a, b| busy(a).total_cmp(&busy(b)));
     let zombie = owners.pop().unwrap();
     assert!(busy(&zombie) > 0.0, "{zombie} serves nothing");

@@ -3,14 +3,14 @@
 //! Each edge by its own address, so that a client can choose between them and comes to another one when
 //! one is gone. The name that its certificate has goes with the address.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::Cluster;
+use super::{Cluster, NAMESPACE};
+use crate::programs;
 
-const NAMESPACE: &str = "iris";
 const CLUSTER: &str = "chat";
 const PORT: u16 = 8443;
 
@@ -77,8 +77,15 @@ impl Cluster {
         Ok(path)
     }
 
+    /// `iris`, the client, for this cluster: its edges, their authority, accounts kept with it.
+    pub fn iris(&self) -> Result<Command> {
+        let mut command = Command::new(programs::own("iris")?);
+        command.envs(self.client_environment()?);
+        Ok(command)
+    }
+
     /// What `iris` needs in its environment to talk to this cluster.
-    pub fn client_environment(&self) -> Result<Vec<(&'static str, String)>> {
+    pub(crate) fn client_environment(&self) -> Result<Vec<(&'static str, String)>> {
         Ok(vec![
             ("IRIS_SERVER", self.edges()?.join(",")),
             ("IRIS_CA", self.client_authority()?.display().to_string()),

@@ -1,0 +1,104 @@
+//! What messages cost at several rates: latency, rows of the session logs, syncs of the disk.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::{cluster::Cluster, programs};
+
+use crate::{machine::disk_syncs, soak::Soak};
+
+const PAIRS: u32 = 100;
+
+const COLUMNS: &str = "\
+| wanted/s | acked/s | ack p50 ms | ack p99 ms | end to end p50 ms | p99 ms | log rows per message | \
+syncs/s | lost, duplicated, reordered | generator kept up |
+|---|---|---|---|---|---|---|---|---|---|
+";
+
+/// Measures, one run for each rate.
+pub(crate) fn section(cluster: &Cluster, rates: &[u32], seconds: u32) -> Result<String> {
+    let mut text = format!(
+        "\n## Messages\n\nOpen loop: each latency counts from when the message should have been \
+         sent. {PAIRS} pairs, 256 bytes, {seconds} s for each rate, every message stored and \
+         acknowledged by its recipient. Log rows are those of the session logs, by the owners' own \
+         count; syncs are flushes of the machine's disk, by the kernel's count, those of both etcds \
+         among them.\n\n{COLUMNS}",
+    );
+    for rate in rates {
+        eprintln!("{rate} messages a second for {seconds} s");
+        text.push_str(&line(cluster, *rate, seconds, None)?);
+    }
+    Ok(text)
+}
+
+/// Measures one owner that has every shard, and one edge that has every client.
+pub(crate) fn one_of_each(cluster: &Cluster, rate: u32, seconds: u32) -> Result<String> {
+    let owners = cluster.pods("owner")?;
+    let owner = owners.first().context("there is no owner")?;
+    let edges = cluster.edges()?;
+    let edge = edges.first().context("there is no edge")?;
+    eprintln!(
+        "{rate} messages a second for {seconds} s, all shards at {owner}, all clients at one edge"
+    );
+    move_all(cluster, &["--to", owner])?;
+    let measured = line(cluster, rate, seconds, Some(edge));
+    // Every shard to another owner than the one that has them all: they are spread again.
+    move_all(cluster, &[])?;
+    Ok(format!(
+        "\n## One owner, one edge\n\nThe same with every shard at one owner and every client at \
+         one edge.\n\n{COLUMNS}{}",
+        measured?
+    ))
+}
+
+fn move_all(cluster: &Cluster, to: &[&str]) -> Result<()> {
+    cluster.kubectl(["-n", "iris", "delete", "irm", "--all", "--wait"])?;
+    let mut command = Command::new(programs::own("kubectl-iris")?);
+    command.env("KUBECONFIG", cluster.kubeconfig());
+    command.args(["-n", "iris", "migrate", "--all", "--wait", "--timeout", "180s"]).args(to);
+    let output = command.output().context("cannot run kubectl-iris")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the shards did not move: {said}");
+    Ok(())
+}
+
+fn line(cluster: &Cluster, rate: u32, seconds: u32, edge: Option<&str>) -> Result<String> {
+    let before = Count::now(cluster)?;
+    let report = Soak::start(cluster, (PAIRS, rate, seconds), edge)?.end()?;
+    let after = Count::now(cluster)?;
+    let mut line = String::new();
+    writeln!(
+        line,
+        "| {rate} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.3} | {:.0} | {}, {}, {} | {} |",
+        report.rate.acked,
+        report.ack_ms.p50,
+        report.ack_ms.p99,
+        report.e2e_ms.p50,
+        report.e2e_ms.p99,
+        (after.rows - before.rows) / (after.messages - before.messages).max(1.0),
+        (after.syncs - before.syncs) as f64 / f64::from(seconds),
+        report.lost,
+        report.duplicated,
+        report.reordered,
+        if report.generator.bottleneck { "no" } else { "yes" },
+    )?;
+    Ok(line)
+}
+
+/// What the owners and the kernel counted so far.
+struct Count {
+    rows: f64,
+    messages: f64,
+    syncs: u64,
+}
+
+impl Count {
+    fn now(cluster: &Cluster) -> Result<Self> {
+        Ok(Self {
+            rows: cluster.metric("owner", "iris_log_blocks_total")?,
+            messages: cluster.metric("owner", "iris_messages_accepted_total")?,
+            syncs: disk_syncs()?,
+        })
+    }
+}
