@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{cmd::Cmd, env::Env, progress::Progress, tidy, up};
+use crate::{cmd::Cmd, env::Env, progress::Progress, tidy, tools, up};
 
 use targets::Targets;
 
@@ -41,6 +41,7 @@ In this order, and at the first failure it stops and says what to do:
   format    cargo fmt --check --all
   lint      cargo clippy --release --workspace --all-targets -- -D warnings
   tidy      cargo xtask tidy: layers, libraries, file lengths, words
+  tools     Kubernetes, etcd and Helm are built from source, unless they are cached
   tests     cargo test --release --workspace, without the scenarios of the cluster; that the
             generated definitions and references are those of the code is one of these tests
   cluster   cargo xtask up, unless it is up; then the scenarios in e2e/tests/cluster;
@@ -69,6 +70,8 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<()> {
         checks(&mut plan)?;
         let docs = ["test", "--release", "--workspace", "--doc"];
         plan.stage("examples", "the example that failed is named above", || cargo(&env, &docs))?;
+        // Tests take them from the cache. Here people see what takes minutes on a new machine.
+        plan.stage("tools", "what go says above", || tools::build(&env))?;
     }
     if unit && !scenarios {
         plan.say_passed();
