@@ -31,6 +31,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = self.stop.clone();
+        // Boxed, since a future that awaits what it was given has room for it twice.
+        let task = Box::pin(task);
         self.tracker.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => tracing::debug!(task = name, "stopped"),

@@ -113,8 +113,8 @@ pub(super) async fn serve<R: Source, W: Sink>(
     let end = match say_hello(&shared, &mut source, &mut sink, &mut input, binding).await {
         Ok(caller) => {
             let leave = shared.registry.enter(id);
-            let end =
-                Conn::new(&shared, id, caller, &mut sink, leave).run(&mut source, &mut input).await;
+            let mut conn = Conn::new(&shared, id, caller, &mut sink, leave);
+            let end = conn.run(&mut source, &mut input).await;
             shared.registry.exit(id);
             end
         }
@@ -213,7 +213,7 @@ impl<'a, W: Sink> Conn<'a, W> {
         }
     }
 
-    async fn run<R: Source>(mut self, source: &mut R, input: &mut BytesMut) -> End {
+    async fn run<R: Source>(&mut self, source: &mut R, input: &mut BytesMut) -> End {
         let end = match self.pump(source, input).await {
             Ok(()) => End::Gone,
             Err(end) => end,

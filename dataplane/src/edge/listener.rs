@@ -109,39 +109,38 @@ pub(super) async fn accept(
             continue;
         };
         let (acceptor, http) = (acceptor.clone(), http.clone());
-        tasks.spawn("client", client(acceptor, stream, http, place));
+        tasks.spawn("handshake", client(acceptor, stream, http, place));
     }
 }
 
+/// Ends with the handshake: what serves the client is a task that never held what that needs.
 async fn client(acceptor: TlsAcceptor, stream: TcpStream, http: Http, place: Place) {
-    let handshakes = &http.shared.metrics.handshakes;
+    let shared = Arc::clone(&http.shared);
+    let handshakes = &shared.metrics.handshakes;
     // Small frames leave at once.
     let _ = stream.set_nodelay(true);
     let accepted = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;
-    let Ok(Ok(stream)) = accepted else {
+    let Ok(Ok(mut stream)) = accepted else {
         handshakes.with_label_values(&["failed"]).inc();
         return;
     };
     handshakes.with_label_values(&["done"]).inc();
-    match stream.get_ref().1.alpn_protocol() {
-        Some(ALPN_IRIS) => Box::pin(frames(stream, http, place)).await,
-        Some(_) | None => Box::pin(https(stream, http, &place)).await,
+    if stream.get_ref().1.alpn_protocol() != Some(ALPN_IRIS) {
+        shared.tasks.spawn("https", https(stream, http, place));
+        return;
     }
-}
-
-async fn frames(mut stream: TlsStream<TcpStream>, http: Http, place: Place) {
     let exported = stream.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None);
     let Ok(value) = exported else {
         // Nothing can be proven on this connection.
         let _ = stream.shutdown().await;
         return;
     };
-    let id = http.shared.next_conn();
-    let halves = tokio::io::split(stream);
-    conn::serve(http.shared, (id, place), halves, Binding::Exporter(value)).await;
+    let (id, halves) = (shared.next_conn(), tokio::io::split(stream));
+    let served = conn::serve(Arc::clone(&shared), (id, place), halves, Binding::Exporter(value));
+    shared.tasks.spawn("client", served);
 }
 
-async fn https(stream: TlsStream<TcpStream>, http: Http, _place: &Place) {
+async fn https(stream: TlsStream<TcpStream>, http: Http, _place: Place) {
     let service = TowerToHyperService::new(http::router(http));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
