@@ -46,7 +46,7 @@ pub const FENCE_READ_VALID_MS: u64 = 2_000;
 /// An idle owner reads its fence at least so often.
 pub const FENCE_READ_IDLE_MS: u64 = 1_000;
 /// A send that waits longer for its commit is answered `STORE_UNAVAILABLE`: nothing hangs for 2 s.
-pub const COMMIT_PATIENCE_MS: u64 = 1_500;
+pub const COMMIT_PATIENCE_MS: u64 = 1_000;
 
 /// Unconfirmed items of one outbox: beyond it a send to that shard is refused.
 pub const OUTBOX_ITEMS_MAX: u64 = 4096;

@@ -10,9 +10,9 @@ use crate::clock::MonoUs;
 const PACE_US_MAX: u64 = 10_000;
 /// Under load blocks begin so many commits apart.
 const PACE_COMMITS: u64 = 3;
-/// Below this many entries a second and session a lane does not wait at all; from twice as many on it
+/// Below this many entries a second and session, two for each message, a lane does not wait at all; from twice as many on it
 /// waits for all of its pace.
-const QUIET_ENTRIES_PER_S: u64 = 1_000;
+const QUIET_ENTRIES_PER_S: u64 = 500;
 /// The weight of one observation in the moving averages: 1/16.
 const SMOOTHING_SHIFT: u32 = 4;
 
