@@ -77,6 +77,12 @@ fn operator(job: &Job) -> Result<()> {
 }
 
 fn ready(job: &Job) -> Result<()> {
+    available(job)?;
+    renew(job)?;
+    available(job)
+}
+
+fn available(job: &Job) -> Result<()> {
     let cluster = job.cluster()?;
     for (what, condition) in [
         ("irisregion/eu", "condition=Available"),
@@ -85,6 +91,41 @@ fn ready(job: &Job) -> Result<()> {
         ("iriscluster/chat", "condition=Available"),
     ] {
         cluster.wait(NAMESPACE, what, condition, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Waits until everything runs the programs that were just compiled. The operator never restarts an
+/// owner by itself, so each that is of an older template is deleted here, one at a time: its shards go
+/// to the others before it ends.
+fn renew(job: &Job) -> Result<()> {
+    let cluster = job.cluster()?;
+    let kubectl = |args: &[&str]| {
+        cluster.kubectl_command().args(["-n", NAMESPACE]).args(args).quiet().output()
+    };
+    for (what, image) in [
+        ("statefulset/eu-owner", "dataplane"),
+        ("deployment/eu-public-edge", "dataplane"),
+        ("deployment/eu-controlplane", "controlplane"),
+    ] {
+        let image = job.reference(image)?;
+        let condition = format!("jsonpath={{.spec.template.spec.containers[0].image}}={image}");
+        cluster.wait(NAMESPACE, what, &condition, PATIENCE)?;
+        if what.starts_with("deployment") {
+            let limit = format!("--timeout={}s", PATIENCE.as_secs());
+            kubectl(&["rollout", "status", what, &limit])?;
+        }
+    }
+    let newest = kubectl(&["get", "statefulset/eu-owner", "-o=jsonpath={.status.updateRevision}"])?;
+    for pod in cluster.pods("owner")? {
+        let path = r"-o=jsonpath={.metadata.labels.controller-revision-hash}";
+        if kubectl(&["get", "pod", &pod, path])? == newest {
+            continue;
+        }
+        kubectl(&["delete", "pod", &pod, "--wait"])?;
+        let there = format!("pod/{pod}");
+        cluster.wait(NAMESPACE, &there, "create", PATIENCE)?;
+        cluster.wait(NAMESPACE, &there, "condition=Ready", PATIENCE)?;
     }
     Ok(())
 }
