@@ -4,14 +4,11 @@
 //! suite. It is for liveness only: that nothing acknowledged is lost never depends on it, nor on the
 //! order of its events or the age of its answers.
 
-#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod election;
 mod error;
 pub mod etcd;
 pub mod memory;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 
 pub use error::CoordError;
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use iris_coord::etcd::EtcdCoord;
 use iris_coord::memory::MemoryCoord;
-use iris_coord::testing::Etcd;
 use iris_coord::{Commit, Coord, CoordError, Guard, Write, conformance};
+use iris_testing::Etcd;
 use tokio::time::{Instant, timeout};
 
 fn put(key: &str) -> Write {
@@ -18,15 +18,15 @@ fn put(key: &str) -> Write {
 }
 
 async fn etcd() -> Etcd {
-    Etcd::start(&xtask::programs::etcd().unwrap(), None).await.unwrap()
+    Etcd::start(None).await.unwrap()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn memory_conforms() {
     conformance::all(Arc::new(MemoryCoord::new())).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn memory_forgets_and_fails_as_told() {
     let coord = MemoryCoord::new();
     let Commit::Done(first) = coord.commit(&[], &[put("a")]).await.unwrap() else { panic!() };
@@ -144,7 +144,7 @@ async fn mutual_tls_with_rotation() {
     std::fs::write(dir.join("ca.crt"), bundle).unwrap();
     copy("first.crt", "tls.crt");
     copy("first.key", "tls.key");
-    let etcd = Etcd::start(&xtask::programs::etcd().unwrap(), Some(dir)).await.unwrap();
+    let etcd = Etcd::start(Some(dir)).await.unwrap();
     let coord = EtcdCoord::connect(&etcd.config()).await.unwrap();
     coord.commit(&[], &[put("a")]).await.unwrap();
     // Without a certificate, nothing.

@@ -6,7 +6,6 @@
 //! no statement on a derived table can be expressed without its logical timestamp.
 
 pub mod cassandra;
-#[cfg(feature = "testing")]
 pub mod conformance;
 mod control;
 mod derived;
@@ -16,8 +15,6 @@ mod error;
 mod health;
 mod log;
 mod observe;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 pub use control::{Cas, ControlStore, ShardRef};
 pub use derived::{Checkpoint, DerivedStore};

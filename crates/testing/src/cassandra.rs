@@ -1,16 +1,21 @@
-//! A Cassandra of one or several nodes.
+//! A Cassandra of one or several nodes. Needs Java 17 and, the first time on a machine, Maven.
+
+mod node;
+mod options;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use iris_store::StoreError;
+use iris_store::cassandra::{
+    CassandraConfig, CassandraStore, MigrateOptions, Replication, migrate,
+};
 use tokio::sync::OnceCell;
 
-use super::jars;
-use super::node::Node;
-use super::options::CassandraOptions;
-use crate::StoreError;
-use crate::cassandra::{CassandraConfig, CassandraStore, MigrateOptions, Replication, migrate};
+use node::Node;
+
+pub use options::{CassandraOptions, CommitLog, Paxos, ServerTls};
 
 /// What a simple snitch calls its only datacenter.
 const DATACENTER: &str = "datacenter1";
@@ -35,7 +40,7 @@ impl Cassandra {
 
     /// Starts nodes with nothing in them, and waits until they answer and know each other.
     pub async fn start(options: CassandraOptions) -> Result<Self, String> {
-        let jars = jars::directory()?;
+        let jars = xtask::programs::cassandra().map_err(|error| format!("{error:#}"))?;
         let count = u8::try_from(options.nodes.get()).map_err(|error| error.to_string())?;
         let (port, storage_port) = free_ports(count)?;
         let mut nodes = Vec::new();
@@ -98,10 +103,10 @@ impl Cassandra {
 }
 
 /// How long a start may take: 7 s on an idle machine.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(180);
+const START_PATIENCE: Duration = Duration::from_secs(180);
 
 /// The address of a node.
-pub(super) fn address(number: u8) -> Ipv4Addr {
+fn address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, number + 1)
 }
 

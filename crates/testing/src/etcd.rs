@@ -1,6 +1,4 @@
-//! A real etcd on loopback, for the tests of this crate and of others.
-//!
-//! Leaves neither a process nor a file behind when it is dropped.
+//! An etcd of one member.
 
 use std::io;
 use std::net::TcpListener;
@@ -8,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use iris_coord::CoordError;
+use iris_coord::etcd::{EtcdConfig, EtcdCoord};
 use tempfile::TempDir;
-
-use crate::CoordError;
-use crate::etcd::{EtcdConfig, EtcdCoord};
 
 /// It starts within this time, or not at all.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,10 +24,10 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts `program`; with a directory of `ca.crt`, `server.crt` and `server.key`, over mutual TLS.
-    pub async fn start(program: &Path, tls: Option<&Path>) -> io::Result<Self> {
+    /// Starts one; with a directory of `ca.crt`, `server.crt` and `server.key`, over mutual TLS.
+    pub async fn start(tls: Option<&Path>) -> io::Result<Self> {
         let mut etcd = Self {
-            program: program.to_owned(),
+            program: xtask::programs::etcd().map_err(io::Error::other)?,
             tls: tls.map(Path::to_owned),
             data: TempDir::new()?,
             client: free_port()?,

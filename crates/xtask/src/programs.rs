@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{env::Env, tools};
+use crate::{env::Env, images::dev, tools};
 
 /// The etcd that Iris itself uses; `etcdctl` and `etcdutl` as its first argument make it those.
 pub fn etcd() -> Result<PathBuf> {
@@ -21,6 +21,18 @@ pub fn kubernetes() -> Result<PathBuf> {
 /// Helm, which renders the charts.
 pub fn helm() -> Result<PathBuf> {
     program("helm")
+}
+
+/// The directory with Cassandra's jars.
+pub fn cassandra() -> Result<PathBuf> {
+    let env = Env::open()?;
+    dev::make_jars(&env)?;
+    dev::jars_dir(&env)
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> Result<PathBuf> {
+    Ok(Env::open()?.repo_file(path))
 }
 
 fn program(name: &str) -> Result<PathBuf> {

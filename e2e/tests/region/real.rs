@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_coord::etcd::EtcdCoord;
-use iris_coord::testing::Etcd;
 use iris_e2e::region::{Region, Shape};
 use iris_e2e::traffic::Traffic;
 use iris_store::cassandra::migrate;
-use iris_store::testing::{Cassandra, CassandraOptions};
+use iris_testing::Etcd;
+use iris_testing::{Cassandra, CassandraOptions};
 use tokio::time::sleep;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moves_and_kills_and_a_database_that_dies() {
     let mut cassandra = Cassandra::start(CassandraOptions::default()).await.unwrap();
-    let etcd = Etcd::start(&xtask::programs::etcd().unwrap(), None).await.unwrap();
+    let etcd = Etcd::start(None).await.unwrap();
     let config = cassandra.config("region");
     migrate(&config, &cassandra.may_create(), |_| ()).await.unwrap();
     let store = Arc::new(cassandra.store("region").await.unwrap());

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use iris_store::cassandra::{CassandraConfig, CassandraStore, migrate, schema_version};
-use iris_store::testing::{Cassandra, CassandraOptions, CommitLog, Paxos, ServerTls};
 use iris_store::{HealthStore as _, LogStore as _, StoreError};
+use iris_testing::{Cassandra, CassandraOptions, CommitLog, Paxos, ServerTls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,

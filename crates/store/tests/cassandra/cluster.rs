@@ -11,10 +11,10 @@ use iris_core::seq::{BlockSeq, Epoch, HomeGen};
 use iris_core::takeover::EpochRow;
 use iris_store::cassandra::CassandraStore;
 use iris_store::conformance;
-use iris_store::testing::{Cassandra, CassandraOptions};
 use iris_store::{
     ControlStore as _, HealthStore as _, LogRow, LogStore as _, ShardRef, StoreError,
 };
+use iris_testing::{Cassandra, CassandraOptions};
 use tokio::time::{Instant, sleep};
 
 /// Long enough for the nodes to find out who is gone.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iris_core::clock::LogicalTimestamp;
 use iris_store::conformance;
-use iris_store::testing::Cassandra;
+use iris_testing::Cassandra;
 use scylla::client::session::Session;
 
 use crate::raw;

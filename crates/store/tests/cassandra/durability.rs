@@ -12,11 +12,11 @@ use iris_core::seq::{BlockSeq, Epoch, HomeGen, ShardSeq};
 use iris_core::shard::Flush;
 use iris_core::takeover::EpochRow;
 use iris_store::cassandra::CassandraStore;
-use iris_store::testing::{Cassandra, CassandraOptions};
 use iris_store::{
     Cas, Checkpoint, ControlStore as _, DerivedStore as _, LogRow, LogStore as _, ShardRef,
     StoreError,
 };
+use iris_testing::{Cassandra, CassandraOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What one writer was told before the lights went out.

@@ -8,7 +8,7 @@ use iris_store::cassandra::{
     CassandraConfig, CassandraStore, MigrateOptions, MigrationEvent, Replication, SCHEMA_VERSION,
     migrate, schema_version,
 };
-use iris_store::testing::Cassandra;
+use iris_testing::Cassandra;
 
 use crate::raw;
 

@@ -8,8 +8,8 @@ use iris_core::seq::{BlockSeq, Epoch, HomeGen, InboxSeq, ShardSeq};
 use iris_core::shard::Flush;
 use iris_core::takeover::EpochRow;
 use iris_store::cassandra::{AckPolicy, CassandraConfig, CassandraStore};
-use iris_store::testing::Cassandra;
 use iris_store::{Checkpoint, HandleKey, HandleRecord, LogRow, ShardRef, Store, StoreError};
+use iris_testing::Cassandra;
 
 use crate::raw;
 

@@ -1,6 +1,6 @@
 //! Looking at Cassandra behind the store's back.
 
-use iris_store::testing::Cassandra;
+use iris_testing::Cassandra;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::DeserializeRow;

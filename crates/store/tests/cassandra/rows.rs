@@ -6,8 +6,8 @@ use iris_core::id::{AccountId, ShardCount, ShardId, TenantNo};
 use iris_core::message::Parcel;
 use iris_core::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{AccountRow, Flush, InboxRun, OutboxItem, OutboxRow, PeerRow};
-use iris_store::testing::Cassandra;
 use iris_store::{Checkpoint, DerivedStore as _, LogStore as _, ShardRef, StoreError};
+use iris_testing::Cassandra;
 
 use crate::raw;
 

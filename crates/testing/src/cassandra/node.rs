@@ -10,9 +10,12 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::cassandra::{START_PATIENCE, address};
-use super::jars;
 use super::options::{CassandraOptions, yaml};
+use super::{START_PATIENCE, address};
+
+fn repository(path: &str) -> Result<PathBuf, String> {
+    xtask::programs::repository(path).map_err(|error| format!("{error:#}"))
+}
 
 /// A running node.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Node {
         (port, storage_port): (u16, u16),
     ) -> Result<Self, String> {
         // Beside the build's output: a memory file system has no direct I/O.
-        let parent = jars::repository("target/cassandra");
+        let parent = repository("target/cassandra")?;
         fs::create_dir_all(&parent).map_err(|error| format!("{}: {error}", parent.display()))?;
         let parent = parent.canonicalize().map_err(|error| error.to_string())?;
         let directory = tempfile::Builder::new()
@@ -140,12 +143,12 @@ impl Node {
         let mut command = Command::new("java");
         command.arg(format!("-javaagent:{}", self.jamm()?.display()));
         for file in ["jvm.options", "modules.options"] {
-            let path = jars::repository("dev/cassandra/conf").join(file);
+            let path = repository("dev/cassandra/conf")?.join(file);
             let text = fs::read_to_string(&path)
                 .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
             command.args(text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()));
         }
-        let logback = jars::repository("dev/cassandra/conf/logback.xml");
+        let logback = repository("dev/cassandra/conf/logback.xml")?;
         let temporary = home.join("tmp");
         let settings = [
             format!("-Djava.io.tmpdir={}", temporary.display()),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::cassandra::address;
+use super::address;
 
 /// When Cassandra answers a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
