@@ -41,3 +41,12 @@ pub(crate) fn disk_syncs() -> Result<u64> {
         disks.lines().filter_map(|line| line.split_whitespace().nth(18)?.parse::<u64>().ok());
     Ok(flushes.sum())
 }
+
+/// What the kernel takes for one TCP socket.
+pub(crate) fn tcp_socket_bytes() -> Result<u64> {
+    let slabs = fs::read_to_string("/proc/slabinfo").context("cannot read /proc/slabinfo")?;
+    let line = slabs.lines().find_map(|line| line.strip_prefix("TCP "));
+    // After the name: active objects, all objects, bytes of one.
+    let bytes = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
+    bytes.context("/proc/slabinfo has no TCP sockets")
+}

@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, default_value_t = 20, value_name = "N")]
     seconds: u32,
     /// How many connections are idle; even
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    #[arg(long, default_value_t = 4_000, value_name = "N")]
     connections: u32,
     /// Where the page is written
     #[arg(long, default_value = "docs/benchmarks.md", value_hint = ValueHint::FilePath)]
