@@ -32,5 +32,8 @@ pub fn init(format: LogFormat) {
     };
     if installed.is_err() {
         tracing::debug!("logs were set up before");
+    } else if format == LogFormat::Json {
+        // A line like all others: whoever collects logs must not miss it.
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     }
 }

@@ -74,6 +74,11 @@ pub(super) struct Acquired {
     pub(super) how: &'static str,
 }
 
+/// What is done once, for all who ask at the same time; again when it failed.
+type Once<T> = Arc<OnceCell<T>>;
+/// Tails of lanes, each below an end.
+type Tails = BTreeMap<(LaneId, BlockSeq), Once<Arc<LaneTail>>>;
+
 /// Acquires shards for a session.
 pub(super) struct Acquirer {
     pub(super) session: SessionId,
@@ -83,9 +88,9 @@ pub(super) struct Acquirer {
     pub(super) lanes: Lanes,
     pub(super) metrics: OwnerMetrics,
     /// Sessions being taken over, or taken over, by this one.
-    takeovers: Mutex<BTreeMap<SessionId, Arc<OnceCell<()>>>>,
-    /// What was read of dead lanes, for all of their shards that come here.
-    tails: Mutex<BTreeMap<LaneId, Arc<OnceCell<Arc<LaneTail>>>>>,
+    takeovers: Mutex<BTreeMap<SessionId, Once<()>>>,
+    /// What was read of lanes, up to where shards of theirs that come here ended.
+    tails: Mutex<Tails>,
 }
 
 /// Claims that may be lost to others before giving up.

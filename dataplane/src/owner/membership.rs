@@ -3,10 +3,11 @@
 //! its fence.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use iris_coord::{CoordError, Event, SharedCoord, Write};
 use iris_core::id::{SessionId, ShardId};
 use iris_proto::coordinated::{Assignment, Session};
@@ -150,7 +151,14 @@ impl Membership {
         for shard in wanted.shards {
             if self.held.begin(shard) {
                 let membership = Arc::clone(self);
-                self.tasks.spawn("acquire", async move { membership.acquire(shard).await });
+                self.tasks.spawn("acquire", async move {
+                    let acquire = AssertUnwindSafe(membership.acquire(shard)).catch_unwind();
+                    if acquire.await.is_err() {
+                        // What was read contradicts itself. Others are served on; someone must look.
+                        let why = "its log and its rows contradict each other: see the owner's log";
+                        membership.held.broken(shard, why.to_owned());
+                    }
+                });
             }
         }
     }

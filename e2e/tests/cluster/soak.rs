@@ -54,8 +54,18 @@ pub(crate) fn measured(run: impl Fn() -> Report) -> Report {
     report
 }
 
-/// A soak under way.
-pub(crate) struct Soak(Child);
+/// A soak under way. It ends with the test that started it: the next one has the same accounts.
+pub(crate) struct Soak(Option<Child>);
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
 
 impl Soak {
     /// Starts one over every edge of the cluster.
@@ -70,12 +80,12 @@ impl Soak {
         let accounts = cluster.logs().join("soak-accounts.json");
         let accounts = format!("--accounts-file={}", accounts.display());
         command.args(["soak", "--json", "--settle=60s", &pairs, &rate, &duration, &accounts]);
-        Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap())
+        Self(Some(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()))
     }
 
     /// Waits for its end, and checks that nothing was lost, duplicated or reordered.
-    pub(crate) fn end(self) -> Report {
-        let output = self.0.wait_with_output().unwrap();
+    pub(crate) fn end(mut self) -> Report {
+        let output = self.0.take().unwrap().wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let report: Report = serde_json::from_str(text.trim())
             .unwrap_or_else(|error| panic!("{error}: {text} ({})", output.status));

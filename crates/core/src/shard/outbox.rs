@@ -205,7 +205,9 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        if next > peer.out_confirmed && next < peer.pushed_below {
+        // Without that very item a push would be answered with the same wish, for ever.
+        let is_here = peer.queue.iter().any(|item| item.seq == next);
+        if is_here && next < peer.pushed_below {
             peer.pushed_below = next;
             self.push_to(now, to, out);
         }

@@ -1,5 +1,8 @@
 //! The state of a claimed shard: its checkpoint, and the entries behind it of every ownership since.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -97,7 +100,7 @@ impl Acquirer {
             let of_epoch = |entry: &Entry| entry.epoch == row.epoch;
             let behind = |entry: &Entry| checkpoint.is_none_or(|c| entry.seq > c.pos);
             if start < end {
-                let entries = self.lane_tail(row).await?.of_shard(at.shard, start);
+                let entries = self.lane_tail(row, end).await?.of_shard(at.shard, start);
                 tail.extend(entries.into_iter().filter(|e| of_epoch(e) && behind(e)));
             }
         }
@@ -114,12 +117,16 @@ impl Acquirer {
         sealed.ok_or(AcquireError::Held(row.session))
     }
 
-    /// The tail of a dead session's lane, read once for all of its shards that come here.
-    async fn lane_tail(&self, row: &EpochRow) -> Result<Arc<LaneTail>, AcquireError> {
+    /// The tail of a lane below `end`, read once for all shards that ended there. Shards that the
+    /// session released earlier end earlier, each with what its own blocks said was written by then.
+    async fn lane_tail(
+        &self,
+        row: &EpochRow,
+        end: BlockSeq,
+    ) -> Result<Arc<LaneTail>, AcquireError> {
         let lane = LaneId { session: row.session, lane: row.lane };
-        let cell = Arc::clone(self.tails.lock().entry(lane).or_default());
+        let cell = Arc::clone(self.tails.lock().entry((lane, end)).or_default());
         let tail = cell.get_or_try_init(|| async {
-            let end = self.end_of(row).await?;
             LaneTail::read(&self.store, lane, end).await.map_err(AcquireError::from)
         });
         tail.await.cloned()

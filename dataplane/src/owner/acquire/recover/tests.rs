@@ -1,0 +1,94 @@
+#![allow(clippy::unwrap_used, reason = "a test says where it failed")]
+
+use iris_core::block::{BlockHeader, ChainHash};
+use iris_core::entry::{Op, Progress};
+use iris_core::id::{LaneNo, SessionId, ShardCount};
+use iris_core::seq::HomeGen;
+use iris_core::shard::Retention;
+use iris_proto::stored_blocks;
+use iris_runtime::clock::SystemClock;
+use iris_runtime::metrics::Metrics;
+use iris_store::embedded::EmbeddedStore;
+use iris_store::{Cas, LogRow, SharedStore};
+use tempfile::TempDir;
+
+use super::super::super::config::OwnerConfig;
+use super::super::super::inputs::Lanes;
+use super::super::super::metrics::OwnerMetrics;
+use super::*;
+
+const DEAD: LaneId = LaneId { session: SessionId::from_random([1; 16]), lane: LaneNo(0) };
+
+fn config() -> OwnerConfig {
+    OwnerConfig {
+        pod: "eu-owner-0".to_owned(),
+        pod_uid: String::new(),
+        node: String::new(),
+        zone: String::new(),
+        address: String::new(),
+        lanes: 1,
+        shard_count: ShardCount::new(64).unwrap(),
+        home_gen: HomeGen(0),
+        retention: Retention { history: false },
+        password_memory_kib: 8,
+        version: String::new(),
+    }
+}
+
+fn acquirer(store: &SharedStore) -> Acquirer {
+    let metrics = OwnerMetrics::new(&Metrics::new());
+    let (store, clock) = (Arc::clone(store), SystemClock::shared());
+    let me = SessionId::from_random([2; 16]);
+    Acquirer::new(me, Arc::new(config()), store, clock, Lanes::new(Vec::new()), metrics)
+}
+
+fn at(shard: u16) -> ShardRef {
+    ShardRef { home_gen: HomeGen(0), shard: ShardId::new(shard) }
+}
+
+/// The session's blocks: one entry of a shard in each.
+async fn write(store: &SharedStore, shards: &[u16]) {
+    let mut prev = ChainHash::START;
+    for (seq, shard) in (0..).zip(shards) {
+        let entry = Entry {
+            shard: ShardId::new(*shard),
+            epoch: Epoch(1),
+            seq: ShardSeq(1),
+            clock: Hlc(1),
+            op: Op::Progress(Progress::default()),
+        };
+        let block = stored_blocks::encode(BlockHeader::default(), &[entry]);
+        let row = LogRow { seq: BlockSeq(seq), prev, block };
+        prev = prev.after(&row.block);
+        store.append(DEAD, &row).await.unwrap();
+    }
+}
+
+/// A shard that its session released early is recovered first; one that the session kept until it died
+/// has its entries behind that release, in the same lane.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_was_released_early_hides_no_entry_of_another() {
+    let directory = TempDir::new().unwrap();
+    let store: SharedStore = Arc::new(EmbeddedStore::open(directory.path()).await.unwrap());
+    store.open_session(DEAD.session, 1).await.unwrap();
+    store.open_chunk(DEAD, 0).await.unwrap();
+    write(&store, &[7, 8]).await;
+    for shard in [7, 8] {
+        let row = EpochRow {
+            epoch: Epoch(1),
+            session: DEAD.session,
+            lane: DEAD.lane,
+            first_block: BlockSeq(0),
+            released_block: None,
+        };
+        assert_eq!(store.claim(at(shard), row).await.unwrap(), Cas::Applied);
+    }
+    store.release(at(7), Epoch(1), BlockSeq(1)).await.unwrap();
+    store.seal(DEAD, BlockSeq(2)).await.unwrap();
+    let acquirer = acquirer(&store);
+    for shard in [7, 8] {
+        let recovered = acquirer.recover(at(shard), Epoch(2)).await.unwrap();
+        let shards: Vec<_> = recovered.tail.iter().map(|entry| entry.shard).collect();
+        assert_eq!(shards, [ShardId::new(shard)], "the entry of shard {shard}");
+    }
+}
