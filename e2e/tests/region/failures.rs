@@ -28,6 +28,31 @@ async fn owners_die_one_after_the_other() {
     region.stop().await;
 }
 
+/// Each lane holds entries of shards that it released early, took back and kept until it died.
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_die_with_shards_that_came_back() {
+    let shape = Shape { owners: 2, shards: 64, ..Shape::default() };
+    let (mut region, _files) = start(shape).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 16, PERIOD).await.unwrap();
+    for _ in 0..4 {
+        let state = region.describe().await.unwrap();
+        let pods: Vec<_> = region.owners.iter().map(|owner| owner.pod.clone()).collect();
+        let moves = state.shards.iter().map(|shard| {
+            let target = pods.iter().find(|pod| **pod != shard.pod).unwrap();
+            region.try_move(shard.shard, target)
+        });
+        futures::future::join_all(moves).await.into_iter().for_each(|moved| drop(moved.unwrap()));
+        sleep(Duration::from_millis(300)).await;
+        let dead = region.owners.remove(0);
+        dead.kill().await;
+        region.start_owner(&dead.pod).await.unwrap();
+        region.all_served().await.unwrap();
+    }
+    traffic.end().await.unwrap();
+    region.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leading_control_plane_dies_and_an_owner_after_it() {
     let (mut region, _files) = start(Shape { control: 2, owners: 3, ..Shape::default() }).await;
