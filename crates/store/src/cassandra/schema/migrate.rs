@@ -85,6 +85,7 @@ pub async fn migrate(
     if !super::has_table(&client).await? {
         job.apply(BOOTSTRAP).await?;
     }
+    await_record(&client, job.timeout).await?;
     if is_current(&client).await? {
         progress(MigrationEvent::Done { version: SCHEMA_VERSION });
         return Ok(SCHEMA_VERSION);
@@ -106,6 +107,20 @@ const BOOTSTRAP: &str = "CREATE TABLE IF NOT EXISTS {keyspace}.schema_migration 
 /// A name for this job that no other has.
 fn holder() -> Uuid {
     Uuid::new_v4()
+}
+
+/// The schema names the record a moment before it can be read: a job that comes while another one
+/// creates it tries again.
+async fn await_record(client: &Client, patience: Duration) -> Result<(), StoreError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match applied(client).await {
+            Err(StoreError::Schema(_)) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_RETRY / 10).await;
+            }
+            read => return read.map(drop),
+        }
+    }
 }
 
 async fn is_current(client: &Client) -> Result<bool, StoreError> {
