@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use iris_core::clock::MonoUs;
 use iris_core::id::SessionId;
 use iris_core::limits;
@@ -13,6 +14,9 @@ use iris_store::SharedStore;
 use tokio::sync::{Notify, watch};
 
 use super::metrics::OwnerMetrics;
+
+/// A fenced lane says within this time what it released last.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A fence read that saw no fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,13 +78,16 @@ impl FenceReader {
     }
 
     /// Takes the sights away, without which a lane releases nothing, and waits until each lane said
-    /// what it released last.
+    /// what it released last; not for one that hangs, as a fenced process has to end.
     async fn end_lanes(self) {
         let (covers, sights): (Vec<_>, Vec<_>) =
             self.lanes.into_iter().map(|lane| (lane.cover, lane.sights)).unzip();
         drop(sights);
-        for mut cover in covers {
-            while cover.changed().await.is_ok() {}
+        let ended = covers
+            .into_iter()
+            .map(|mut cover| async move { while cover.changed().await.is_ok() {} });
+        if tokio::time::timeout(LAST_WORDS, join_all(ended)).await.is_err() {
+            tracing::warn!("a fenced lane hangs");
         }
     }
 

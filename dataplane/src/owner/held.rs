@@ -57,12 +57,6 @@ impl Held {
         self.changed();
     }
 
-    /// The acquisition found what no further try can mend: it is not tried again, and the trouble stays.
-    pub(super) fn broken(&self, shard: ShardId, why: String) {
-        self.troubles.lock().insert(shard, why);
-        self.changed();
-    }
-
     /// Begins to release a shard; the ownership when it is served, and nothing else is going on.
     pub(super) fn leave(&self, shard: ShardId) -> Option<Epoch> {
         let mut shards = self.shards.lock();

@@ -156,7 +156,7 @@ impl Membership {
                     if acquire.await.is_err() {
                         // What was read contradicts itself. Others are served on; someone must look.
                         let why = "its log and its rows contradict each other: see the owner's log";
-                        membership.held.broken(shard, why.to_owned());
+                        membership.held.failed(shard, why.to_owned());
                     }
                 });
             }
