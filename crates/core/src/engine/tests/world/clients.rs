@@ -52,6 +52,21 @@ impl Person {
             to_server: VecDeque::new(),
         }
     }
+
+    /// An edge attaches a connection of the device that began at `begun`.
+    fn attach(&mut self, conn: Conn, begun: WallMs) {
+        self.to_server.push_back(Input::Attach(Attach {
+            conn,
+            account: self.account,
+            device: DeviceNo(1),
+            cursor: self.cursor,
+            delivered: self.cursor,
+            stream_gen: self.stream_gen,
+            window_messages: 256,
+            window_bytes: 256 * 1024,
+            begun,
+        }));
+    }
 }
 
 impl World {
@@ -102,17 +117,7 @@ impl World {
         let person = &mut self.people[n];
         person.conn = Some(conn);
         person.to_server.clear();
-        person.to_server.push_back(Input::Attach(Attach {
-            conn,
-            account: person.account,
-            device: DeviceNo(1),
-            cursor: person.cursor,
-            delivered: person.cursor,
-            stream_gen: person.stream_gen,
-            window_messages: 256,
-            window_bytes: 256 * 1024,
-            begun: self.now.wall,
-        }));
+        person.attach(conn, self.now.wall);
     }
 
     /// An edge attaches a connection that its client left unnoticed, before the live one began. Answers
@@ -121,18 +126,7 @@ impl World {
         self.ensure_connected(n);
         self.run_quietly();
         let (live, conn) = (self.people[n].conn, Conn { link: LinkNo(2), id: 1 });
-        let person = &mut self.people[n];
-        person.to_server.push_back(Input::Attach(Attach {
-            conn,
-            account: person.account,
-            device: DeviceNo(1),
-            cursor: person.cursor,
-            delivered: person.cursor,
-            stream_gen: person.stream_gen,
-            window_messages: 256,
-            window_bytes: 256 * 1024,
-            begun: WallMs(0),
-        }));
+        self.people[n].attach(conn, WallMs(0));
         self.network();
         self.run_quietly();
         live.is_some() && self.people[n].conn == live
