@@ -3,9 +3,12 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
-use xtask::cluster::Cluster;
+use xtask::cluster::{
+    Cluster, NAMESPACE,
+    soak::{Load, Soak},
+};
 
-use crate::{machine::tcp_socket_bytes, soak::Soak};
+use crate::{machine::tcp_socket_bytes, messages::soak};
 
 /// After so long every device is connected and quiet.
 const SETTLED: Duration = Duration::from_secs(20);
@@ -18,10 +21,10 @@ pub(crate) fn section(cluster: &Cluster, pairs: u32) -> Result<String> {
     eprintln!("{connections} idle connections");
     // Once without being measured, so that the accounts exist; then with new edges, for memory that an
     // earlier load left behind would serve the connections and count as nothing.
-    Soak::start(cluster, (pairs, 1, 1), None)?.end()?;
+    soak(cluster, Load { pairs, rate: 1, seconds: 1 }, None)?;
     new_edges(cluster)?;
     let before = memory(cluster)?;
-    let soak = Soak::start(cluster, (pairs, 1, STAY_S), None)?;
+    let soak = Soak::start(cluster, Load { pairs, rate: 1, seconds: STAY_S }, None)?;
     pause(SETTLED * 2);
     let during = memory(cluster)?;
     soak.end()?;
@@ -40,9 +43,9 @@ pub(crate) fn section(cluster: &Cluster, pairs: u32) -> Result<String> {
 
 fn new_edges(cluster: &Cluster) -> Result<()> {
     let old = cluster.pods("edge")?;
-    cluster.kubectl(["-n", "iris", "delete", "pods", "-l", "iris.dev/role=edge", "--wait"])?;
+    cluster.kubectl(["-n", NAMESPACE, "delete", "pods", "-l", "iris.dev/role=edge", "--wait"])?;
     let available = "condition=Available";
-    cluster.wait("iris", "irisedgepool/eu-public", available, SETTLED * 6)?;
+    cluster.wait(NAMESPACE, "irisedgepool/eu-public", available, SETTLED * 6)?;
     pause(SETTLED);
     let new = cluster.pods("edge")?;
     ensure!(new.iter().all(|pod| !old.contains(pod)), "old edges are still there: {old:?}");

@@ -7,7 +7,6 @@
 mod idle;
 mod machine;
 mod messages;
-mod soak;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

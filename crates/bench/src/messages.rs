@@ -1,12 +1,14 @@
 //! What messages cost at several rates: latency, rows of the session logs, syncs of the disk.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::{cluster::Cluster, programs};
+use xtask::cluster::{
+    Cluster, NAMESPACE,
+    soak::{Load, Report, Soak},
+};
 
-use crate::{machine::disk_syncs, soak::Soak};
+use crate::machine::disk_syncs;
 
 const PAIRS: u32 = 100;
 
@@ -53,19 +55,25 @@ pub(crate) fn one_of_each(cluster: &Cluster, rate: u32, seconds: u32) -> Result<
 }
 
 fn move_all(cluster: &Cluster, to: &[&str]) -> Result<()> {
-    cluster.kubectl(["-n", "iris", "delete", "irm", "--all", "--wait"])?;
-    let mut command = Command::new(programs::own("kubectl-iris")?);
-    command.env("KUBECONFIG", cluster.kubeconfig());
-    command.args(["-n", "iris", "migrate", "--all", "--wait", "--timeout", "180s"]).args(to);
+    cluster.kubectl(["-n", NAMESPACE, "delete", "irm", "--all", "--wait"])?;
+    let mut command = cluster.kubectl_iris()?;
+    command.args(["-n", NAMESPACE, "migrate", "--all", "--wait", "--timeout", "180s"]).args(to);
     let output = command.output().context("cannot run kubectl-iris")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "the shards did not move: {said}");
     Ok(())
 }
 
+/// A soak to its end. A ledger that is not clean is an error: its figures would mean nothing.
+pub(crate) fn soak(cluster: &Cluster, load: Load, edge: Option<&str>) -> Result<Report> {
+    let report = Soak::start(cluster, load, edge)?.end()?;
+    ensure!(report.ok, "the ledger is not clean: {:?}", report.violations);
+    Ok(report)
+}
+
 fn line(cluster: &Cluster, rate: u32, seconds: u32, edge: Option<&str>) -> Result<String> {
     let before = Count::now(cluster)?;
-    let report = Soak::start(cluster, (PAIRS, rate, seconds), edge)?.end()?;
+    let report = soak(cluster, Load { pairs: PAIRS, rate, seconds }, edge)?;
     let after = Count::now(cluster)?;
     let mut line = String::new();
     writeln!(

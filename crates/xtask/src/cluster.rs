@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub mod plan;
 mod pods;
 pub(crate) mod process;
+pub mod soak;
 pub(crate) mod state;
 pub(crate) mod sysctl;
 pub(crate) mod teardown;
@@ -36,8 +37,8 @@ use self::{
 };
 use crate::{cmd::Cmd, env::Env};
 
-/// Where the quickstart's cluster is.
-const NAMESPACE: &str = "iris";
+/// The namespace of the quickstart's cluster, and of its Cassandra and etcd.
+pub const NAMESPACE: &str = "iris";
 
 /// What the steps and the faults of a local cluster work with.
 #[derive(Clone, Debug)]

@@ -5,14 +5,8 @@ use serde_json::Value;
 use crate::soak::{Report, Soak, measured};
 use crate::stage::{NAMESPACE, Stage, pause};
 
-/// Which owner has each shard, by the shard map's own word.
 fn kubectl_iris(stage: &Stage, args: &[&str]) -> String {
-    let program = xtask::programs::own("kubectl-iris").unwrap();
-    let output = std::process::Command::new(program)
-        .env("KUBECONFIG", stage.kubeconfig())
-        .args(args)
-        .output()
-        .unwrap();
+    let output = stage.kubectl_iris().unwrap().args(args).output().unwrap();
     let (out, error) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{args:?}: {out} {error}");

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use xtask::cluster::Cluster;
 
-pub(crate) const NAMESPACE: &str = "iris";
+pub(crate) use xtask::cluster::NAMESPACE;
+
 /// What a fault broke is whole again within this time.
 const HEALING: Duration = Duration::from_secs(180);
 

@@ -119,6 +119,13 @@ impl Cgroup {
         })
     }
 
+    /// Memory of the group and all below it in bytes, the kernel's files and buffers for it included.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let root = Path::new(ROOT);
+        let v1 = number(&root.join("memory").join(&self.0).join("memory.usage_in_bytes"));
+        v1.or_else(|| number(&root.join(&self.0).join("memory.current")))
+    }
+
     /// Thaws the group and all below it, where they have a freezer and are frozen.
     pub(crate) fn thaw_all(&self) {
         for group in self.subgroups() {

@@ -70,6 +70,13 @@ impl ContainerRef {
         Ok(sent)
     }
 
+    /// Its memory in bytes, the kernel's files and buffers for it included.
+    pub fn memory_bytes(&self) -> Result<u64> {
+        self.cgroup
+            .memory_bytes()
+            .with_context(|| format!("nothing counts the memory of {}", self.id))
+    }
+
     /// Stops all of it at once, with no process of it able to notice.
     pub fn freeze(&self) -> Result<()> {
         self.cgroup.set_frozen(true)

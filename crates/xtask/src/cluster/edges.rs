@@ -84,6 +84,13 @@ impl Cluster {
         Ok(command)
     }
 
+    /// `kubectl iris` for this cluster.
+    pub fn kubectl_iris(&self) -> Result<Command> {
+        let mut command = Command::new(programs::own("kubectl-iris")?);
+        command.env("KUBECONFIG", self.kubeconfig());
+        Ok(command)
+    }
+
     /// What `iris` needs in its environment to talk to this cluster.
     pub(crate) fn client_environment(&self) -> Result<Vec<(&'static str, String)>> {
         Ok(vec![

@@ -3,9 +3,9 @@
 //!
 //! Never judges: what a figure means is its reader's business.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Cluster, NAMESPACE};
 
@@ -52,35 +52,10 @@ impl Cluster {
         pods.iter().map(|pod| Ok(self.metrics(pod)?.sum(metric))).sum()
     }
 
-    /// The memory of a container's control group in bytes, which counts the kernel's socket buffers
-    /// too.
+    /// The memory of a container in bytes, by its control group.
     pub fn memory(&self, pod: &str, container: &str) -> Result<u64> {
-        let pids = self.container_pids(NAMESPACE, pod, container)?;
-        let pid = pids.first().with_context(|| format!("{pod} has no process of {container}"))?;
-        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        let (group, root) = memory_group(&groups)
-            .with_context(|| format!("nothing counts the memory of {pod}: {groups}"))?;
-        let dir = Path::new(root).join(group.trim_start_matches('/'));
-        let v2 = dir.join("memory.current");
-        let file = if v2.exists() { v2 } else { dir.join("memory.usage_in_bytes") };
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
-        text.trim().parse().with_context(|| format!("{file:?} has no number: {text}"))
+        self.container(NAMESPACE, pod, container)?.memory_bytes()
     }
-}
-
-/// The group that counts memory, and where its hierarchy is mounted.
-fn memory_group(groups: &str) -> Option<(&str, &'static str)> {
-    groups.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let (_, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
-        match controllers {
-            "" => Some((group, "/sys/fs/cgroup")),
-            named if named.split(',').any(|c| c == "memory") => {
-                Some((group, "/sys/fs/cgroup/memory"))
-            }
-            _ => None,
-        }
-    })
 }
 
 #[cfg(test)]
@@ -94,12 +69,5 @@ mod tests {
         let sample = Sample::parse(text);
         assert!((sample.sum("blocks_total") - 5.0).abs() < f64::EPSILON);
         assert!(sample.sum("absent").abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn the_group_of_memory_is_found_under_both_versions() {
-        let first = "5:pids:/a\n4:memory:/kubepods/x\n0::/b";
-        assert_eq!(memory_group(first), Some(("/kubepods/x", "/sys/fs/cgroup/memory")));
-        assert_eq!(memory_group("0::/b"), Some(("/b", "/sys/fs/cgroup")));
     }
 }

@@ -19,8 +19,7 @@ use crate::{
     template::render,
 };
 
-/// The namespace of all that belongs to Iris.
-pub(crate) const NAMESPACE: &str = "iris";
+pub(crate) use crate::cluster::NAMESPACE;
 
 /// The steps, in order; the first needs nothing but an API server.
 pub(super) fn steps() -> Vec<UpStep> {

@@ -1,0 +1,131 @@
+//! `iris soak` against the cluster: the traffic of scenarios and measurements, and its ledger.
+//!
+//! Never judges: who started it says what the ledger must be.
+
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::Cluster;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Pairs of people who write to each other.
+    pub pairs: u32,
+    /// Messages a second, of all pairs together.
+    pub rate: u32,
+    /// For how long.
+    pub seconds: u32,
+}
+
+/// The ledger and the latencies, as `iris soak --json` says them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Report {
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// What is wrong.
+    pub violations: Vec<String>,
+    /// Messages that should have been sent by then.
+    pub offered: u64,
+    /// Messages whose sender was told that they are safe.
+    pub acked: u64,
+    /// Messages that their recipient got.
+    pub delivered: u64,
+    /// Acknowledged, and never delivered.
+    pub lost: u64,
+    /// Delivered more than once.
+    pub duplicated: u64,
+    /// Delivered before one that was sent earlier.
+    pub reordered: u64,
+    /// Places of an inbox that never came.
+    pub gaps: u64,
+    /// Sends that were answered with "again later".
+    pub told_to_retry: u64,
+    /// Connections that were made again.
+    pub reconnects: u64,
+    /// Messages a second, as it was.
+    pub rate: Rate,
+    /// The longest time in which a client that waited heard nothing.
+    pub longest_wait_ms: f64,
+    /// Intervals in which a conversation has a pending send and no ack.
+    pub write_gap_ms: Percentiles,
+    /// Those of them that people notice.
+    pub interruption_ms: Percentiles,
+    /// From when a message should have been sent to its acknowledgement.
+    pub ack_ms: Percentiles,
+    /// From when a message should have been sent to its delivery.
+    pub e2e_ms: Percentiles,
+    /// How the generator did.
+    pub generator: Generator,
+}
+
+/// Messages a second.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Rate {
+    /// Acknowledged ones.
+    pub acked: f64,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// One of a hundred is worse.
+    pub p99: f64,
+    /// The worst.
+    pub max: f64,
+}
+
+/// The generator itself.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Generator {
+    /// It was late with sends: its own latency is in the figures.
+    pub bottleneck: bool,
+}
+
+/// A soak under way. It ends with whoever started it: the next one has the same accounts.
+#[derive(Debug)]
+pub struct Soak(Option<Child>);
+
+impl Soak {
+    /// Starts one with the accounts that earlier ones made; over every edge, or over one.
+    pub fn start(cluster: &Cluster, load: Load, edge: Option<&str>) -> Result<Self> {
+        let mut command = cluster.iris()?;
+        // Accounts are made once for all: hashing a thousand passwords takes a while.
+        let accounts = cluster.logs().join("soak-accounts.json");
+        command.args(["soak", "--json", "--settle=60s", "--connect-timeout=180s"]).args([
+            format!("--pairs={}", load.pairs),
+            format!("--rate={}", load.rate),
+            format!("--duration={}s", load.seconds),
+            format!("--accounts-file={}", accounts.display()),
+        ]);
+        if let Some(edge) = edge {
+            command.env("IRIS_SERVER", edge);
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        Ok(Self(Some(child.context("cannot start iris")?)))
+    }
+
+    /// Waits for its end. One that says nothing that can be read is an error; a ledger that is not clean
+    /// says so itself.
+    pub fn end(mut self) -> Result<Report> {
+        let child = self.0.take().context("it ended before")?;
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(text.trim())
+            .with_context(|| format!("the soak ended with {}, and said: {text}", output.status))
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
