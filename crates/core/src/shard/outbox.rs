@@ -1,5 +1,8 @@
 //! The durable outbox: dense numbers for each pair of shards, exactly once at the destination.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use crate::clock::{MonoUs, WallMs};
@@ -121,6 +124,17 @@ impl Peer {
         self.released_below = self.released_below.max(upto.next());
     }
 
+    /// Items are to be pushed again from `next` on; false when that very item is not here, for then a
+    /// push would be answered with the same wish, for ever.
+    fn go_back_to(&mut self, next: OutboxSeq) -> bool {
+        let is_here = self.queue.iter().any(|item| item.seq == next);
+        let goes_back = is_here && next < self.pushed_below;
+        if goes_back {
+            self.pushed_below = next;
+        }
+        goes_back
+    }
+
     /// Released items that were not pushed, as far as the window goes.
     fn take_pushable(&mut self, now: MonoUs) -> Vec<OutboxItem> {
         let window_end = OutboxSeq(self.out_confirmed.0 + limits::OUTBOX_WINDOW + 1);
@@ -205,10 +219,7 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        // Without that very item a push would be answered with the same wish, for ever.
-        let is_here = peer.queue.iter().any(|item| item.seq == next);
-        if is_here && next < peer.pushed_below {
-            peer.pushed_below = next;
+        if peer.go_back_to(next) {
             self.push_to(now, to, out);
         }
     }
