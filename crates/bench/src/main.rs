@@ -19,7 +19,7 @@ use xtask::cluster::Cluster;
 enum Part {
     /// Latency, log rows and syncs at several rates
     Messages,
-    /// The highest of the rates with one owner and one edge
+    /// The same with one owner and one edge
     One,
     /// Memory of the edges for each idle connection
     Idle,
@@ -68,8 +68,7 @@ fn run(args: &Args) -> Result<()> {
         page.push_str(&messages::section(&cluster, &args.rates, args.seconds)?);
     }
     if wanted(Part::One) {
-        let rate = args.rates.iter().max().context("no rate")?;
-        page.push_str(&messages::one_of_each(&cluster, *rate, args.seconds)?);
+        page.push_str(&messages::one_of_each(&cluster, &args.rates, args.seconds)?);
     }
     if wanted(Part::Idle) {
         page.push_str(&idle::section(&cluster, args.connections / 2)?);

@@ -28,29 +28,27 @@ pub(crate) fn section(cluster: &Cluster, rates: &[u32], seconds: u32) -> Result<
          among them.\n\n{COLUMNS}",
     );
     for rate in rates {
-        eprintln!("{rate} messages a second for {seconds} s");
         text.push_str(&line(cluster, *rate, seconds, None)?);
     }
     Ok(text)
 }
 
-/// Measures one owner that has every shard, and one edge that has every client.
-pub(crate) fn one_of_each(cluster: &Cluster, rate: u32, seconds: u32) -> Result<String> {
+/// Measures one owner that has every shard, and one edge that has every client; one run for each rate.
+pub(crate) fn one_of_each(cluster: &Cluster, rates: &[u32], seconds: u32) -> Result<String> {
     let owners = cluster.pods("owner")?;
     let owner = owners.first().context("there is no owner")?;
     let edges = cluster.edges()?;
     let edge = edges.first().context("there is no edge")?;
-    eprintln!(
-        "{rate} messages a second for {seconds} s, all shards at {owner}, all clients at one edge"
-    );
+    eprintln!("all shards move to {owner}");
     move_all(cluster, &["--to", owner])?;
-    let measured = line(cluster, rate, seconds, Some(edge));
+    let lines: Result<String> =
+        rates.iter().map(|rate| line(cluster, *rate, seconds, Some(edge))).collect();
     // Every shard to another owner than the one that has them all: they are spread again.
     move_all(cluster, &[])?;
     Ok(format!(
         "\n## One owner, one edge\n\nThe same with every shard at one owner and every client at \
          one edge.\n\n{COLUMNS}{}",
-        measured?
+        lines?
     ))
 }
 
@@ -72,6 +70,7 @@ pub(crate) fn soak(cluster: &Cluster, load: Load, edge: Option<&str>) -> Result<
 }
 
 fn line(cluster: &Cluster, rate: u32, seconds: u32, edge: Option<&str>) -> Result<String> {
+    eprintln!("{rate} messages a second for {seconds} s");
     let before = Count::now(cluster)?;
     let report = soak(cluster, Load { pairs: PAIRS, rate, seconds }, edge)?;
     let after = Count::now(cluster)?;

@@ -9,14 +9,24 @@ fn a_message_costs_a_fifth_of_a_log_row_at_2000_a_second() {
     let soak = Soak::start(&stage, 100, 2_000, 40);
     pause(15.0);
     let count = || {
-        ["iris_log_blocks_total", "iris_messages_accepted_total"]
-            .map(|metric| stage.metric("owner", metric).unwrap())
+        [
+            "iris_log_blocks_total",
+            "iris_messages_accepted_total",
+            "iris_log_entries_total",
+            "iris_log_write_seconds_sum",
+        ]
+        .map(|metric| stage.metric("owner", metric).unwrap())
     };
     let before = count();
     pause(15.0);
     let after = count();
-    let (rows, messages) = (after[0] - before[0], after[1] - before[1]);
-    println!("{rows} log rows for {messages} messages: {:.3} for each", rows / messages);
+    let [rows, messages, entries, writing] = std::array::from_fn(|n| after[n] - before[n]);
+    println!(
+        "{rows} log rows for {messages} messages: {:.3} for each; {:.1} entries a row, {:.1} ms a write",
+        rows / messages,
+        entries / rows,
+        1_000.0 * writing / rows,
+    );
     soak.end();
     assert!(messages / 15.0 > 1_500.0, "the load was not there: {messages} in 15 s");
     assert!(rows / messages <= 0.2, "{rows} rows for {messages} messages");

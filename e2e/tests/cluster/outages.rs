@@ -86,7 +86,8 @@ fn two_of_three_nodes_are_cut_off_and_come_back() {
     for node in &nodes[1..] {
         stage.node_link(*node, Link::Up).unwrap();
     }
-    soak.end();
+    let report = soak.end();
+    assert!(report.write_gap_ms.max >= 5_000.0, "the nodes were not cut off: {report:?}");
     stage.healed();
     assert!(healed.elapsed() < Duration::from_secs(180));
 }

@@ -10,10 +10,13 @@ use crate::clock::MonoUs;
 const PACE_US_MAX: u64 = 10_000;
 /// Under load blocks begin so many commits apart.
 const PACE_COMMITS: u64 = 3;
-/// Below this many entries a second and session, two for each message, a lane does not wait at all; from twice as many on it
-/// waits for all of its pace.
-const QUIET_ENTRIES_PER_S: u64 = 500;
-/// The weight of one observation in the moving averages: 1/16.
+/// Up to this many entries a second and session, two for each message, a lane does not wait at all.
+const QUIET_ENTRIES_PER_S: u64 = 750;
+/// So many more, and it waits for all of its pace; in between for a part of it.
+const RAMP_ENTRIES_PER_S: u64 = 500;
+/// What a pause counts at most.
+const INTERVAL_US_MAX: u64 = 1_000_000;
+/// How much each block fades those before it: by 1/16.
 const SMOOTHING_SHIFT: u32 = 4;
 
 /// Moving averages of one lane. See the module.
@@ -23,8 +26,10 @@ pub struct Pacer {
     last_formed: MonoUs,
     /// From forming a block to its release, averaged.
     commit_us: u64,
-    /// Between entries, averaged.
-    gap_us: u64,
+    /// Entries of late and the time they came in, both fading with each block. Their quotient is the
+    /// rate even when entries come in bursts; an average of each block's own rate is not.
+    entries_milli: u64,
+    entries_us: u64,
 }
 
 impl Pacer {
@@ -33,7 +38,8 @@ impl Pacer {
             lanes: u64::from(lanes.max(1)),
             last_formed: MonoUs(0),
             commit_us: 0,
-            gap_us: 1_000_000,
+            entries_milli: 0,
+            entries_us: INTERVAL_US_MAX << SMOOTHING_SHIFT,
         }
     }
 
@@ -44,24 +50,25 @@ impl Pacer {
 
     /// How long the lane gathers now.
     pub fn pace_us(&self) -> u64 {
-        let entries_per_s = 1_000_000 * self.lanes / self.gap_us.max(1);
+        let entries_per_s = 1_000 * self.lanes * self.entries_milli / self.entries_us.max(1);
         let pace = (self.commit_us * PACE_COMMITS).min(PACE_US_MAX);
-        let busy = entries_per_s.saturating_sub(QUIET_ENTRIES_PER_S).min(QUIET_ENTRIES_PER_S);
-        pace * busy / QUIET_ENTRIES_PER_S
+        let busy = entries_per_s.saturating_sub(QUIET_ENTRIES_PER_S).min(RAMP_ENTRIES_PER_S);
+        pace * busy / RAMP_ENTRIES_PER_S
     }
 
     pub(super) fn formed(&mut self, now: MonoUs, entries: usize) {
-        let entries = u64::try_from(entries.max(1)).unwrap_or(u64::MAX);
-        let gap = now.us_since(self.last_formed) / entries;
-        self.gap_us = average(self.gap_us, gap.min(1_000_000));
+        let entries = u64::try_from(entries).expect("a block is bounded");
+        self.entries_milli = faded(self.entries_milli) + 1_000 * entries;
+        self.entries_us =
+            faded(self.entries_us) + now.us_since(self.last_formed).min(INTERVAL_US_MAX);
         self.last_formed = now;
     }
 
     pub(super) fn committed(&mut self, took_us: u64) {
-        self.commit_us = average(self.commit_us, took_us);
+        self.commit_us = faded(self.commit_us) + (took_us >> SMOOTHING_SHIFT);
     }
 }
 
-fn average(before: u64, observed: u64) -> u64 {
-    before - (before >> SMOOTHING_SHIFT) + (observed >> SMOOTHING_SHIFT)
+fn faded(sum: u64) -> u64 {
+    sum - (sum >> SMOOTHING_SHIFT)
 }

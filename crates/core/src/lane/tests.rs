@@ -53,11 +53,12 @@ fn release_needs_durability_and_a_cover() {
     assert!(lane.is_settled());
 }
 
-/// A lane that formed a block of `entries` every `every_us` for long, each committed in 2 ms.
-fn paced(lanes: u8, entries: usize, every_us: u64) -> u64 {
+/// A lane that formed a block every `every_us` for long, with so many entries in turn, each committed
+/// in 2 ms.
+fn paced(lanes: u8, entries: &[usize], every_us: u64) -> u64 {
     let mut pacer = Pacer::new(lanes);
-    for n in 1..=1_000 {
-        pacer.formed(MonoUs(n * every_us), entries);
+    for (n, entries) in (1..=1_000).zip(entries.iter().cycle()) {
+        pacer.formed(MonoUs(n * every_us), *entries);
         pacer.committed(2_000);
     }
     pacer.pace_us()
@@ -65,11 +66,13 @@ fn paced(lanes: u8, entries: usize, every_us: u64) -> u64 {
 
 #[test]
 fn blocks_begin_a_few_commits_apart_under_load_and_at_once_without() {
-    assert_eq!(paced(1, 1, 2_000), 0, "500 entries a second");
-    let (some, all) = (paced(1, 3, 4_000), paced(1, 20, 2_000));
-    assert!((2_500..3_500).contains(&some), "half of the pace at 750 entries a second: {some}");
+    assert_eq!(paced(1, &[1], 2_000), 0, "500 entries a second");
+    let (some, all) = (paced(1, &[4], 4_000), paced(1, &[20], 2_000));
+    assert!((2_500..3_500).contains(&some), "half of the pace at 1,000 entries a second: {some}");
     assert!((5_500..=6_000).contains(&all), "three commits at 10,000 entries a second: {all}");
-    assert!(paced(2, 3, 4_000) > some, "the lanes of a session share its load");
+    assert!(paced(2, &[4], 4_000) > some, "the lanes of a session share its load");
+    let bursts = paced(1, &[40, 1, 1, 1], 5_000);
+    assert!(bursts > 5_000, "2,150 entries a second, in bursts: {bursts}");
 }
 
 proptest! {
