@@ -5,6 +5,7 @@ mod control;
 mod keys;
 mod operator;
 mod parts;
+mod relay;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 pub use control::ControlReplica;
 pub use parts::{EdgePart, OwnerPart};
+pub use relay::Relay;
 
 /// What a region is made of.
 #[derive(Clone)]

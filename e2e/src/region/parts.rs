@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use iris_core::id::SessionId;
 use iris_core::seq::HomeGen;
 use iris_dataplane::control::ControlPlane;
 use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
@@ -43,11 +44,16 @@ pub struct EdgePart {
 impl Region {
     /// Starts an owner.
     pub async fn start_owner(&mut self, pod: &str) -> anyhow::Result<()> {
+        self.start_owner_through(self.control_service(), pod).await
+    }
+
+    /// Starts an owner that finds the control plane at another address than the others.
+    pub async fn start_owner_through(&mut self, control: String, pod: &str) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let identity = self.pki.identity(Role::Owner, pod)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (metrics, routes) = (Metrics::new(), Arc::new(Routes::new(self.count)));
-        let control = Arc::new(ControlPlane::new(identity.clone(), self.control_service()));
+        let control = Arc::new(ControlPlane::new(identity.clone(), control));
         let follow = route::follow(Self::shared(&control), pod.to_owned(), Self::shared(&routes));
         tasks.spawn("routes", follow);
         let deps = OwnerDeps {
@@ -83,6 +89,11 @@ impl Region {
 
     /// Starts an edge.
     pub async fn start_edge(&mut self, pod: &str) -> anyhow::Result<()> {
+        self.start_edge_through(self.control_service(), pod).await
+    }
+
+    /// Starts an edge that finds the control plane at another address than the others.
+    pub async fn start_edge_through(&mut self, control: String, pod: &str) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let identity = self.pki.identity(Role::Edge, pod)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -91,7 +102,7 @@ impl Region {
         let key = tls::certified_key(leaf.chain.as_bytes(), leaf.key.as_bytes())?;
         let (metrics, health) = (Metrics::new(), Health::new());
         let routes = Arc::new(Routes::new(self.count));
-        let control = Arc::new(ControlPlane::new(identity.clone(), self.control_service()));
+        let control = Arc::new(ControlPlane::new(identity.clone(), control));
         tasks.spawn("routes", route::follow(control, pod.to_owned(), Self::shared(&routes)));
         let mut config = EdgeConfig::new(pod.to_owned(), self.count);
         config.drain_patience = Duration::from_secs(10);
@@ -128,6 +139,11 @@ impl Region {
 }
 
 impl OwnerPart {
+    /// Its session's name.
+    pub fn session(&self) -> SessionId {
+        self.owner.session()
+    }
+
     /// Ends it without a word, as a kill would: its tasks stop where they are.
     pub async fn kill(&self) {
         self.tasks.stop();

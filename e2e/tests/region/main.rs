@@ -6,6 +6,7 @@ mod chat;
 mod failures;
 mod moves;
 mod real;
+mod zombie;
 
 use std::sync::Arc;
 

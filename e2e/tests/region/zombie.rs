@@ -1,0 +1,74 @@
+//! An owner that lost its session and does not know it yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use iris_coord::memory::MemoryCoord;
+use iris_core::id::{LaneId, LaneNo, SessionId};
+use iris_core::seq::BlockSeq;
+use iris_e2e::region::{Region, Relay, Shape};
+use iris_e2e::traffic::Traffic;
+use iris_store::embedded::EmbeddedStore;
+use iris_store::{Observed, Operation, Outcome, StoreObserver, Table};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+/// Makes the answers of fence reads late: what they say is old when it is heard.
+struct LateFences(Arc<AtomicBool>);
+
+impl StoreObserver for LateFences {
+    fn ended(&self, operation: Operation, _: Outcome, _: Duration) {
+        if operation == Operation::ReadFence && self.0.load(Ordering::Acquire) {
+            // Holds one of the runtime's threads; there is one for each owner's fence reader, and more.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn wrote(&self, _: Table, _: usize, _: usize) {}
+}
+
+/// The blocks of a session that lie at or above the seals of its lanes.
+async fn blocks_above_seals(region: &Region, session: SessionId) -> usize {
+    let mut above = 0;
+    for lane in 0..region.shape.lanes {
+        let lane = LaneId { session, lane: LaneNo(lane) };
+        let Some(end) = region.store.sealed(lane).await.unwrap() else { continue };
+        let after = BlockSeq(u64::MAX);
+        above += region.store.read(lane, end, after, 1_000).await.unwrap().len();
+    }
+    above
+}
+
+/// It goes on to write, and its edge goes on to ask it, since neither hears from the control plane. All
+/// that it writes is durable; but nothing of it lies below its seal, so none may be acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn an_owner_that_hears_of_its_fence_late_acknowledges_nothing() {
+    let late = Arc::new(AtomicBool::new(false));
+    let files = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(files.path()).await.unwrap();
+    let store = Arc::new(Observed::new(store, LateFences(Arc::clone(&late))));
+    let shape = Shape { owners: 1, edges: 0, ..Shape::default() };
+    let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
+    region.all_served().await.unwrap();
+    let mut network = Relay::to(region.control[0].address.clone()).await.unwrap();
+    region.start_owner_through(network.address(), "zombie").await.unwrap();
+    region.start_edge_through(network.address(), "edge").await.unwrap();
+    region.ready().await.unwrap();
+    for shard in 0..region.shape.shards {
+        region.move_shard(shard, "zombie").await.unwrap();
+    }
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
+    late.store(true, Ordering::Release);
+    network.cut().await;
+    region.served_without("zombie").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let above = blocks_above_seals(&region, region.owners[1].session()).await;
+    assert!(above > 0, "the zombie wrote nothing after its seal");
+    late.store(false, Ordering::Release);
+    network.mend().await.unwrap();
+    traffic.end().await.unwrap();
+    region.stop().await;
+}
