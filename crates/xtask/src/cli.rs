@@ -87,6 +87,9 @@ struct Up {
     /// Leave out the conversation that shows the result
     #[arg(long)]
     skip_demo: bool,
+    /// Only a local Kubernetes with nothing in it, to install Iris there by hand or by --context
+    #[arg(long, conflicts_with = "context")]
+    bare: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -195,8 +198,13 @@ fn bring_up(args: Up) -> Result<()> {
         nodes: args.nodes,
         etcd_members: args.etcd_members,
         existing: args.context.zip(args.registry),
-        skip_demo: args.skip_demo,
+        extent: match (args.bare, args.skip_demo) {
+            (true, _) => up::Extent::Bare,
+            (false, true) => up::Extent::Iris,
+            (false, false) => up::Extent::Demo,
+        },
     };
+    let extent = options.extent;
     let progress = Progress::new();
     let summary = up::run(options, &progress)?;
     if args.json {
@@ -207,6 +215,12 @@ fn bring_up(args: Up) -> Result<()> {
             println!("\n{demo}");
         }
         println!("It stays up. Next:");
+        if extent == up::Extent::Bare {
+            println!("  export KUBECONFIG={}", summary.kubeconfig.display());
+            println!("  cargo xtask kubectl get nodes");
+            println!("  cargo xtask down                     take it down");
+            return Ok(());
+        }
         println!("  cargo xtask iris register NAME       a person; then send, listen, chat, soak");
         println!("  cargo xtask kubectl iris status      Iris in plain words");
         println!("  cargo xtask kubectl -n iris get iris,irr,irsm,irep,irm");

@@ -15,12 +15,15 @@ pub(crate) mod node;
 pub mod plan;
 mod pods;
 pub(crate) mod process;
+pub(crate) mod reach;
 pub mod soak;
 pub(crate) mod state;
 pub(crate) mod sysctl;
 pub(crate) mod teardown;
 
-use std::{ffi::OsStr, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsStr, net::Ipv4Addr, path::PathBuf, sync::Mutex, time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -33,6 +36,7 @@ pub use self::{
 use self::{
     plan::Plan,
     process::Processes,
+    reach::Reach,
     state::{Backend, State},
 };
 use crate::{cmd::Cmd, env::Env};
@@ -85,6 +89,8 @@ impl Local {
 pub struct Cluster {
     env: Env,
     state: State,
+    /// The ways to pods to which this machine has no route, by the pods' names.
+    forwarded: Mutex<BTreeMap<String, Reach>>,
 }
 
 impl Cluster {
@@ -103,7 +109,7 @@ impl Cluster {
 
     pub(crate) fn open(env: Env) -> Result<Self> {
         let state = State::read(&env)?.context("there is no cluster; run `cargo xtask up`")?;
-        Ok(Self { env, state })
+        Ok(Self { env, state, forwarded: Mutex::default() })
     }
 
     /// The configuration file of `kubectl`, `helm` and every other client of the API server.

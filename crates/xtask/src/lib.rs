@@ -14,7 +14,6 @@ mod images;
 mod pki;
 pub mod programs;
 mod progress;
-mod reach;
 mod selftest;
 mod status;
 mod steps;

@@ -41,8 +41,19 @@ pub(crate) struct Options {
     pub(crate) etcd_members: u8,
     /// An existing cluster's context and the registry that it gets its images from.
     pub(crate) existing: Option<(String, String)>,
-    /// Whether to leave out the conversation that shows the result.
-    pub(crate) skip_demo: bool,
+    /// How far to go.
+    pub(crate) extent: Extent,
+}
+
+/// How much `up` brings up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// A cluster with nothing in it.
+    Bare,
+    /// Iris too.
+    Iris,
+    /// And a conversation that shows it.
+    Demo,
 }
 
 /// How `up` went.
@@ -153,8 +164,7 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
     let _alone = lock(&env)?;
     let backend = choose(&env, &options)?;
     prepare(&env, &backend, options.etcd_members)?;
-    let mut list = all_steps(&backend);
-    list.retain(|step| !(options.skip_demo && step.name == DEMO));
+    let list = all_steps(&backend, options.extent);
     let job = Job { env: env.clone(), options };
     let steps = steps::run::<Job>(&list, &job, progress)?;
     let cluster = Cluster::open(env)?;
@@ -170,14 +180,17 @@ pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
 }
 
 /// The steps to a kind of cluster with Iris's needs in it, in order.
-fn all_steps(backend: &Backend) -> Vec<UpStep> {
+fn all_steps(backend: &Backend, extent: Extent) -> Vec<UpStep> {
     let mut list = match backend {
         Backend::Local { .. } => local::steps(),
         Backend::Kind => elsewhere::kind_steps(),
         Backend::Context { .. } => elsewhere::context_steps(),
     };
-    list.extend(iris::steps());
-    list.extend(application::steps());
+    if extent != Extent::Bare {
+        list.extend(iris::steps());
+        list.extend(application::steps());
+        list.retain(|step| extent == Extent::Demo || step.name != DEMO);
+    }
     list
 }
 
@@ -188,7 +201,7 @@ pub(crate) fn image(target: &str, executable: Option<PathBuf>) -> Result<String>
         Backend::Local { plan } => u8::try_from(plan.nodes().count())?,
         Backend::Kind | Backend::Context { .. } => 1,
     };
-    let options = Options { nodes, etcd_members: 1, existing: None, skip_demo: true };
+    let options = Options { nodes, etcd_members: 1, existing: None, extent: Extent::Iris };
     iris::deliver_one(&Job { env, options }, target, executable)
 }
 
@@ -251,14 +264,16 @@ pub(crate) fn always(_: &Job) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Plan, all_steps};
+    use super::{Backend, Extent, Plan, all_steps};
     use crate::steps::check;
 
     #[test]
     fn every_kind_of_cluster_has_a_list_that_can_run() {
         let existing = Backend::Context { context: "c".to_owned(), registry: "r".to_owned() };
         for backend in [Backend::Local { plan: Plan::new(3).unwrap() }, Backend::Kind, existing] {
-            check(&all_steps(&backend)).unwrap();
+            for extent in [Extent::Bare, Extent::Iris, Extent::Demo] {
+                check(&all_steps(&backend, extent)).unwrap();
+            }
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
+use iris_runtime::task::Tasks;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
 
 /// Carries connections to one address while it is not cut.
 pub struct Relay {
     at: SocketAddr,
     target: String,
-    task: JoinHandle<()>,
+    tasks: Tasks,
 }
 
 impl Relay {
@@ -17,7 +17,9 @@ impl Relay {
     pub async fn to(target: String) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let at = listener.local_addr()?;
-        Ok(Self { at, task: tokio::spawn(carry_all(listener, target.clone())), target })
+        let relay = Self { at, target, tasks: Tasks::new() };
+        relay.listen(listener);
+        Ok(relay)
     }
 
     /// Where it is reached.
@@ -26,29 +28,31 @@ impl Relay {
     }
 
     /// Ends every connection and takes no more.
-    pub async fn cut(&mut self) {
-        self.task.abort();
-        // An abort is an error too.
-        let _ = (&mut self.task).await;
+    pub async fn cut(&self) {
+        self.tasks.stop();
+        self.tasks.ended().await;
     }
 
     /// Takes connections again after a cut.
     pub async fn mend(&mut self) -> anyhow::Result<()> {
-        let listener = TcpListener::bind(self.at).await?;
-        self.task = tokio::spawn(carry_all(listener, self.target.clone()));
+        self.tasks = Tasks::new();
+        self.listen(TcpListener::bind(self.at).await?);
         Ok(())
     }
-}
 
-async fn carry_all(listener: TcpListener, target: String) {
-    // Connections end with this task.
-    let mut carried = JoinSet::new();
-    while let Ok((near, _)) = listener.accept().await {
-        carried.spawn(carry(near, target.clone()));
+    fn listen(&self, listener: TcpListener) {
+        let (tasks, target) = (self.tasks.clone(), self.target.clone());
+        self.tasks.spawn("relay", async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tasks.spawn("relayed", carry(near, target.clone()));
+            }
+        });
     }
 }
 
-async fn carry(mut near: TcpStream, target: String) -> std::io::Result<()> {
-    let mut far = TcpStream::connect(target).await?;
-    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop)
+async fn carry(mut near: TcpStream, target: String) {
+    // However it ends, both connections end with it.
+    if let Ok(mut far) = TcpStream::connect(target).await {
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    }
 }

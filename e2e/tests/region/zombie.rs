@@ -18,6 +18,7 @@ use tokio::time::sleep;
 struct LateFences(Arc<AtomicBool>);
 
 impl StoreObserver for LateFences {
+    #[expect(clippy::disallowed_methods, reason = "an observer cannot await")]
     fn ended(&self, operation: Operation, _: Outcome, _: Duration) {
         if operation == Operation::ReadFence && self.0.load(Ordering::Acquire) {
             // Holds one of the runtime's threads; there is one for each owner's fence reader, and more.

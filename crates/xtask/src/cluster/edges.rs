@@ -3,12 +3,19 @@
 //! Each edge by its own address, so that a client can choose between them and comes to another one when
 //! one is gone. The name that its certificate has goes with the address.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Command,
+    sync::PoisonError,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{Cluster, NAMESPACE};
+use super::{Cluster, NAMESPACE, reach::Reach, state::Backend};
 use crate::programs;
 
 const CLUSTER: &str = "chat";
@@ -28,7 +35,8 @@ struct Pod {
 
 #[derive(Deserialize)]
 struct Metadata {
-    labels: std::collections::BTreeMap<String, String>,
+    name: String,
+    labels: BTreeMap<String, String>,
     #[serde(rename = "deletionTimestamp")]
     deleted_at: Option<String>,
 }
@@ -37,7 +45,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     #[serde(rename = "podIP")]
-    pod_ip: Option<String>,
+    pod_ip: Option<Ipv4Addr>,
     conditions: Vec<Condition>,
 }
 
@@ -48,7 +56,8 @@ struct Condition {
 }
 
 impl Cluster {
-    /// The edges that are ready, as `iris --server` takes them.
+    /// The edges that are ready, as `iris --server` takes them. Where this machine has no route to pods
+    /// the addresses are forwarded ports, which are open as long as this cluster is held.
     pub fn edges(&self) -> Result<Vec<String>> {
         let get = ["-n", NAMESPACE, "get", "pods", "-l", "iris.dev/role=edge", "-o", "json"];
         let pods: Pods = serde_json::from_str(&self.kubectl_command().args(get).quiet().output()?)?;
@@ -56,14 +65,32 @@ impl Cluster {
             let ready = |c: &Condition| c.r#type == "Ready" && c.status == "True";
             pod.metadata.deleted_at.is_none() && pod.status.conditions.iter().any(ready)
         };
-        let address = |pod: &Pod| {
-            let pool = pod.metadata.labels.get("iris.dev/pool")?;
-            let ip = pod.status.pod_ip.as_ref()?;
-            Some(format!("{pool}-edge.{NAMESPACE}.svc={ip}:{PORT}"))
-        };
-        let edges: Vec<_> = pods.items.iter().filter(ready).filter_map(address).collect();
+        let mut edges = Vec::new();
+        for pod in pods.items.iter().filter(ready) {
+            let pool =
+                pod.metadata.labels.get("iris.dev/pool").context("an edge without a pool")?;
+            let address = match (&self.state.backend, pod.status.pod_ip) {
+                (Backend::Local { .. }, Some(ip)) => SocketAddr::from((ip, PORT)),
+                _ => self.forwarded(&pod.metadata.name)?,
+            };
+            edges.push(format!("{pool}-edge.{NAMESPACE}.svc={address}"));
+        }
         ensure!(!edges.is_empty(), "no edge is ready; see `cargo xtask kubectl -n iris get pods`");
         Ok(edges)
+    }
+
+    /// A port of this machine that is forwarded to an edge.
+    fn forwarded(&self, pod: &str) -> Result<SocketAddr> {
+        let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reach) = forwarded.get_mut(pod)
+            && reach.holds()
+        {
+            return Ok(reach.address());
+        }
+        let reach = Reach::forward(self, NAMESPACE, &format!("pod/{pod}"), PORT)?;
+        let address = reach.address();
+        forwarded.insert(pod.to_owned(), reach);
+        Ok(address)
     }
 
     /// A file with the authority that signs the edges' certificates.

@@ -3,11 +3,12 @@
 //! Never takes down a cluster that was up before, nor one in which something failed: people want to
 //! look at it.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Plan, cargo, targets::CLUSTER};
 use crate::{
     cluster::state::{Backend, State},
+    cmd::Cmd,
     down, up,
 };
 
@@ -15,6 +16,16 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
     let (env, progress) = (plan.env, plan.progress);
     let before = State::read(env)?;
     let options = options(before.as_ref());
+    if before.is_none() {
+        plan.stage("existing", "dev/existing-cluster.sh does it alone", || {
+            // Standard output is the tests' own.
+            let script = ["-c", "exec dev/existing-cluster.sh >&2"];
+            match Cmd::new("sh").args(script).dir(&env.repo).interactive()? {
+                0 => Ok(()),
+                code => bail!("dev/existing-cluster.sh ended with {code}"),
+            }
+        })?;
+    }
     plan.stage("up", "`cargo xtask up` goes on where this stopped", || {
         up::run(options, progress).map(drop)
     })?;
@@ -36,7 +47,8 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
 
 /// As the cluster that is up was asked for, or the default.
 fn options(before: Option<&State>) -> up::Options {
-    let default = up::Options { nodes: 3, etcd_members: 1, existing: None, skip_demo: true };
+    let default =
+        up::Options { nodes: 3, etcd_members: 1, existing: None, extent: up::Extent::Iris };
     let Some(state) = before else { return default };
     let asked = up::Options { etcd_members: state.etcd_members, ..default };
     match &state.backend {

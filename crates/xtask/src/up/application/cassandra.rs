@@ -12,10 +12,9 @@ use super::{
     NAMESPACE, address_line, await_rollout, exists, make_secret, new_password, volume,
 };
 use crate::{
-    cluster::{NodeId, plan::CASSANDRA_SERVICE},
+    cluster::{NodeId, plan::CASSANDRA_SERVICE, reach::Reach},
     cql::Session,
     images::dev,
-    reach::Reach,
     steps::wait_until,
     template::render,
 };
@@ -96,7 +95,7 @@ fn start(job: &Job) -> Result<()> {
 fn ready(job: &Job) -> Result<()> {
     await_rollout(job, "statefulset/cassandra", 180)?;
     let password = job.cluster()?.secret(NAMESPACE, ROLE.1, "password")?;
-    let reach = Reach::service(job, NAMESPACE, "cassandra", 9042)?;
+    let reach = Reach::service(&job.cluster()?, NAMESPACE, "cassandra", 9042)?;
     if Session::open(reach.address(), ROLE.0, &password).is_ok() {
         return Ok(());
     }

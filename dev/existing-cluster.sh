@@ -1,0 +1,55 @@
+#!/bin/sh
+# Tries `cargo xtask up --context NAME --registry HOST/PATH` here: a bare local Kubernetes plays the
+# cluster that was there before, and a registry with TLS plays yours. Takes both down at its end.
+# Needs what `cargo xtask up` needs, and openssl.
+set -eu
+cd "$(dirname "$0")/.."
+
+# The machine, as the nodes see it.
+host=198.18.255.254
+port=5443
+dir=$(mktemp -d)
+registry=
+finish() {
+    status=$?
+    [ "$status" = 0 ] || cp -r "$dir/state/logs" "$dir/logs" || true
+    IRIS_STATE="$dir/state" cargo xtask down || true
+    [ -z "$registry" ] || kill "$registry" || true
+    cargo xtask down
+    [ "$status" != 0 ] || rm -rf "$dir"
+    [ "$status" = 0 ] || echo "failed; what is left to see is in $dir" >&2
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+[ ! -e "${IRIS_STATE:-/var/lib/iris-dev}/cluster.json" ] || { echo "a cluster is up; cargo xtask down" >&2; exit 1; }
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=registry \
+    -addext "subjectAltName=IP:$host" -keyout "$dir/key.pem" -out "$dir/cert.pem"
+# Whoever is started from here trusts the registry: the nodes' containerd, which pulls, and buildah.
+cat /etc/ssl/certs/ca-certificates.crt "$dir/cert.pem" > "$dir/trust.pem"
+export SSL_CERT_FILE="$dir/trust.pem"
+
+cargo xtask up --bare
+KUBECONFIG=$(cargo xtask up --bare --json | sed -n 's/.*"kubeconfig": "\(.*\)".*/\1/p')
+export KUBECONFIG
+
+GOBIN="$dir" CGO_ENABLED=0 go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0
+cat > "$dir/registry.yaml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $dir/images}}
+http: {addr: "$host:$port", tls: {certificate: $dir/cert.pem, key: $dir/key.pem}}
+END
+"$dir/registry" serve "$dir/registry.yaml" > "$dir/registry.log" 2>&1 &
+registry=$!
+
+# What a class of volumes would do elsewhere; the bare cluster has none that makes volumes.
+for volume in data-cassandra-0:n1 data-etcd-0:n2; do
+    name=${volume%:*}
+    mkdir -p "$dir/$name"
+    sed "s|@NAME@|$name|; s|@CLAIM@|$name|; s|@PATH@|$dir/$name|; s|@NODE@|${volume#*:}|" dev/kube/volume.yaml
+    echo ---
+done | cargo xtask kubectl apply -f -
+
+IRIS_STATE="$dir/state" cargo xtask up --context iris-dev --registry "$host:$port/iris"
+IRIS_STATE="$dir/state" cargo xtask iris soak --pairs 10 --rate 100 --duration 10s
