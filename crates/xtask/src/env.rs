@@ -27,8 +27,9 @@ pub(crate) struct Env {
 
 impl Env {
     /// Finds the repository from the working directory up, the cache and the state directory
-    /// (`$IRIS_STATE`, else `iris-dev` under `/var/lib`, or in the user's own state directory
-    /// where the user is not root and so can only work with a cluster elsewhere).
+    /// (`$IRIS_STATE`, else `iris-dev` under `/var/lib`, or `iris-cluster` in the user's own state
+    /// directory where the user is not root and so can only work with a cluster elsewhere; the
+    /// `iris-dev` there is `iris dev`'s).
     pub(crate) fn open() -> Result<Self> {
         let here = env::current_dir().context("no working directory")?;
         let repo = here
@@ -40,7 +41,7 @@ impl Env {
         let state = match env::var_os("IRIS_STATE") {
             Some(dir) => PathBuf::from(dir),
             None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/iris-dev"),
-            None => home()?.join(".local/state/iris-dev"),
+            None => home()?.join(".local/state/iris-cluster"),
         };
         let log = state.join("logs/cluster.log");
         Ok(Self { repo, cache: Cache::open()?, state, log })
