@@ -16,7 +16,7 @@ use crate::{ShardRef, StoreError};
 pub struct Checkpoint {
     /// The ownership that wrote it.
     pub epoch: Epoch,
-    /// The last position that it covers.
+    /// The last position that it covers; never before that ownership's first.
     pub pos: ShardSeq,
     /// Where in that ownership's lane a replay of what follows begins.
     pub block: BlockSeq,

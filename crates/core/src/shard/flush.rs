@@ -3,6 +3,9 @@
 //! A flush is captured at a position, written when that position is released, and only then counted:
 //! no unreleased state ever reaches a derived row.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::{Account, InboxItem};
@@ -30,6 +33,9 @@ pub(super) struct FlushState {
     under_way: Option<UnderWay>,
     /// The last position covered by a checkpoint.
     checkpoint: ShardSeq,
+    /// The last position of earlier ownerships. No checkpoint of this one is below: it names this
+    /// ownership, so whoever recovers from it never reads what the earlier ones wrote.
+    inherited: ShardSeq,
 }
 
 #[derive(Debug)]
@@ -41,6 +47,11 @@ struct UnderWay {
 }
 
 impl FlushState {
+    /// Of a shard whose ownership begins after `inherited`.
+    pub(super) fn begin(&mut self, inherited: ShardSeq) {
+        self.inherited = inherited;
+    }
+
     pub(super) fn dirty_account(&mut self, account: AccountId, at: ShardSeq) {
         self.accounts.insert(account);
         self.note(at);
@@ -226,13 +237,15 @@ impl Shard {
         self.dirty_from().is_none() && self.progress.is_empty()
     }
 
-    /// Up to which position everything will be in derived rows: below the oldest young outbox item.
+    /// Up to which position everything will be in derived rows: below the oldest young outbox item that
+    /// this ownership decided. Those that it inherited get rows whatever their age.
     fn checkpoint_position(&self, now: WallMs, everything: bool) -> ShardSeq {
         let last = self.next_seq.prev();
         if everything {
             return last;
         }
-        let young = |item: &&OutboxItem| is_young(item, now);
+        let inherited = self.flushing.inherited;
+        let young = |item: &&OutboxItem| item.pos > inherited && is_young(item, now);
         let oldest = self.peers.values().filter_map(|p| p.queue.iter().find(young)).map(|i| i.pos);
         oldest.min().map_or(last, ShardSeq::prev).min(last)
     }

@@ -95,6 +95,7 @@ impl Shard {
     /// What was recovered is released: it is in a sealed or released part of the log.
     fn open(&mut self) {
         self.released = self.next_seq;
+        self.flushing.begin(self.next_seq.prev());
         for slot in self.accounts.values_mut() {
             if let Slot::Hot(hot) = slot {
                 hot.released_head = hot.state.as_ref().map_or(hot.released_head, |s| s.head);
