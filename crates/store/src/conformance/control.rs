@@ -1,6 +1,8 @@
 //! Ownerships and seals.
 
-use futures::future::join_all;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
 use iris_core::id::LaneNo;
 use iris_core::seq::{BlockSeq, Epoch, HomeGen};
 use iris_core::takeover::EpochRow;
@@ -78,7 +80,7 @@ async fn of_concurrent_claims_one_is_applied(world: &World<'_>) -> Verdict {
         let claims = claims.into_iter().collect::<Result<Vec<_>, _>>()?;
         let applied: Vec<_> = rows.iter().zip(&claims).filter(|(_, applied)| **applied).collect();
         same!(applied.len(), 1, "applied claims of epoch {epoch}");
-        let head = store.epoch_head(shard).await.map_err(failed)?;
+        let head = patiently(|| store.epoch_head(shard)).await?;
         same!(head, applied.first().map(|(row, _)| **row), "the head");
     }
     Ok(())
@@ -89,11 +91,28 @@ async fn claim(world: &World<'_>, shard: ShardRef, row: EpochRow) -> Result<bool
     match world.store.claim(shard, row).await {
         Ok(outcome) => Ok(outcome == Cas::Applied),
         Err(StoreError::Unknown(_)) => {
-            let rows = world.store.epochs_from(shard, row.epoch).await.map_err(failed)?;
+            let rows = patiently(|| world.store.epochs_from(shard, row.epoch)).await?;
             Ok(rows.first() == Some(&row))
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// A read beside compare-and-swaps of the same row. Such a read may time out, as they may, and whoever
+/// has to know reads again.
+async fn patiently<'a, T>(
+    read: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
+) -> Result<T, String> {
+    const READS_MAX: usize = 20;
+    let mut answer = read().await;
+    for _ in 1..READS_MAX {
+        if !matches!(answer, Err(StoreError::Unavailable(_))) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        answer = read().await;
+    }
+    answer.map_err(failed)
 }
 
 async fn an_ownership_is_released_once_and_only_while_it_is_the_newest(
@@ -134,7 +153,7 @@ async fn of_concurrent_releases_one_is_applied(world: &World<'_>) -> Verdict {
     let blocks = [3, 4, 5, 6];
     let releases =
         join_all(blocks.map(|block| store.release(shard, Epoch(1), BlockSeq(block)))).await;
-    let head = store.epoch_head(shard).await.map_err(failed)?.ok_or("no head")?;
+    let head = patiently(|| store.epoch_head(shard)).await?.ok_or("no head")?;
     let applied: Vec<_> = blocks
         .iter()
         .zip(&releases)
@@ -158,7 +177,7 @@ async fn release_and_claim_exclude_each_other_in_no_order(world: &World<'_>) -> 
     let (released, claimed) =
         futures::join!(store.release(shard, Epoch(1), BlockSeq(4)), claim(world, shard, second));
     check!(claimed?, "the claim was refused");
-    let epochs = store.epochs_from(shard, Epoch(1)).await.map_err(failed)?;
+    let epochs = patiently(|| store.epochs_from(shard, Epoch(1))).await?;
     same!(epochs.len(), 2, "ownerships");
     // Either came first; what the release answered is what the rows say.
     let stored = epochs.first().and_then(|row| row.released_block);
