@@ -14,8 +14,8 @@ const PACE_COMMITS: u64 = 3;
 const QUIET_ENTRIES_PER_S: u64 = 750;
 /// So many more, and it waits for all of its pace; in between for a part of it.
 const RAMP_ENTRIES_PER_S: u64 = 500;
-/// What a pause counts at most.
-const INTERVAL_US_MAX: u64 = 1_000_000;
+/// What a pause counts at most: a lane that was idle follows a load within a dozen blocks.
+const INTERVAL_US_MAX: u64 = 100_000;
 /// How much each block fades those before it: by 1/16.
 const SMOOTHING_SHIFT: u32 = 4;
 
@@ -27,8 +27,9 @@ pub struct Pacer {
     /// From forming a block to its release, averaged.
     commit_us: u64,
     /// Entries of late and the time they came in, both fading with each block. Their quotient is the
-    /// rate even when entries come in bursts; an average of each block's own rate is not.
-    entries_milli: u64,
+    /// rate even when entries come in bursts; of the gaps between entries, block by block, the many
+    /// small blocks would make an average that says silence.
+    milli_entries: u64,
     entries_us: u64,
 }
 
@@ -38,8 +39,8 @@ impl Pacer {
             lanes: u64::from(lanes.max(1)),
             last_formed: MonoUs(0),
             commit_us: 0,
-            entries_milli: 0,
-            entries_us: INTERVAL_US_MAX << SMOOTHING_SHIFT,
+            milli_entries: 0,
+            entries_us: INTERVAL_US_MAX,
         }
     }
 
@@ -50,7 +51,7 @@ impl Pacer {
 
     /// How long the lane gathers now.
     pub fn pace_us(&self) -> u64 {
-        let entries_per_s = 1_000 * self.lanes * self.entries_milli / self.entries_us.max(1);
+        let entries_per_s = 1_000 * self.lanes * self.milli_entries / self.entries_us.max(1);
         let pace = (self.commit_us * PACE_COMMITS).min(PACE_US_MAX);
         let busy = entries_per_s.saturating_sub(QUIET_ENTRIES_PER_S).min(RAMP_ENTRIES_PER_S);
         pace * busy / RAMP_ENTRIES_PER_S
@@ -58,7 +59,7 @@ impl Pacer {
 
     pub(super) fn formed(&mut self, now: MonoUs, entries: usize) {
         let entries = u64::try_from(entries).expect("a block is bounded");
-        self.entries_milli = faded(self.entries_milli) + 1_000 * entries;
+        self.milli_entries = faded(self.milli_entries) + 1_000 * entries;
         self.entries_us =
             faded(self.entries_us) + now.us_since(self.last_formed).min(INTERVAL_US_MAX);
         self.last_formed = now;

@@ -75,6 +75,24 @@ fn blocks_begin_a_few_commits_apart_under_load_and_at_once_without() {
     assert!(bursts > 5_000, "2,150 entries a second, in bursts: {bursts}");
 }
 
+#[test]
+fn a_lane_that_was_idle_follows_a_load_within_a_dozen_blocks() {
+    let mut pacer = Pacer::new(1);
+    let mut now = 0;
+    let mut blocks = |every_us: u64, count: usize, entries: usize| {
+        for _ in 0..count {
+            now += every_us;
+            pacer.formed(MonoUs(now), entries);
+            pacer.committed(2_000);
+        }
+        pacer.pace_us()
+    };
+    assert!(blocks(4_000, 100, 8) > 5_500, "2,000 entries a second");
+    assert!(blocks(30_000_000, 1, 1) < 500, "idle for 30 s");
+    let followed = blocks(4_000, 12, 8);
+    assert!(followed > 4_500, "2,000 entries a second again: {followed}");
+}
+
 proptest! {
     /// Whatever the order in which writes end: the cover is the contiguous durable prefix, releases
     /// come in order, and nothing is released that was not durable when the cover was taken.
