@@ -55,7 +55,7 @@ pub struct ProbeArgs {
     /// Also the checks that take longer, such as a client that never says HELLO
     #[arg(long)]
     pub slow: bool,
-    /// How many oversized and garbled connections to make
+    /// How many connections to make with each kind of bad input
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub repeat: u32,
 }

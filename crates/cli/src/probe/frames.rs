@@ -37,27 +37,14 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     before_welcome(probe, person, checks).await;
     for bad in bad_frames(person) {
-        for n in 0..probe.args.repeat.max(1) {
-            if !probe.wants(bad.name) {
-                continue;
+        let answer = async || match Raw::welcomed(probe, person).await {
+            Ok((mut raw, _)) => {
+                raw.write(&bad.bytes).await;
+                raw.answer(probe.args.patience).await
             }
-            let seen = match Raw::welcomed(probe, person).await {
-                Ok((mut raw, _)) => {
-                    raw.write(&bad.bytes).await;
-                    raw.answer(probe.args.patience).await
-                }
-                Err(error) => Seen::NoConnection(error),
-            };
-            let expected = Seen::Error { code: bad.code, closed: true };
-            let ok = seen == expected;
-            // Told once, unless one of the repetitions differs.
-            if n == 0 || !ok {
-                checks.push(Check::new(bad.name, &expected.text(), &seen.text(), ok));
-            }
-            if !ok {
-                break;
-            }
-        }
+            Err(error) => Seen::NoConnection(error),
+        };
+        repeated(probe, (bad.name, bad.code), answer, checks).await;
     }
     body_too_large(probe, person, checks).await;
     ignorable(probe, person, checks).await;
@@ -73,32 +60,51 @@ async fn before_welcome(probe: &Probe, person: &Person, checks: &mut Vec<Check>)
         ("oversized before HELLO", oversized(), FRAME_TOO_LARGE),
     ];
     for (name, bytes, code) in first {
-        if probe.wants(name) {
-            let seen = alone(probe, &bytes, probe.args.patience).await;
-            judged(name, code, &seen, checks);
-        }
+        let answer = async || alone(probe, &bytes, probe.args.patience).await;
+        repeated(probe, (name, code), answer, checks).await;
     }
     for (name, change, code) in [
         ("hello of a later version", later_version as fn(&mut proto::Hello), VERSION),
         ("hello without credit", without_credit, PROTOCOL),
     ] {
-        if probe.wants(name) {
-            let seen = match Raw::connect(probe).await {
-                Ok(mut raw) => {
-                    let mut hello = hello(person, &raw.binding);
-                    change(&mut hello);
-                    raw.send(FrameType::Hello, &hello).await;
-                    raw.next(probe.args.patience).await
-                }
-                Err(error) => Seen::NoConnection(error),
-            };
-            judged(name, code, &seen, checks);
-        }
+        let answer = async || match Raw::connect(probe).await {
+            Ok(mut raw) => {
+                let mut hello = hello(person, &raw.binding);
+                change(&mut hello);
+                raw.send(FrameType::Hello, &hello).await;
+                raw.next(probe.args.patience).await
+            }
+            Err(error) => Seen::NoConnection(error),
+        };
+        repeated(probe, (name, code), answer, checks).await;
     }
     let name = "no HELLO at all";
     if probe.args.slow && probe.wants(name) {
         let seen = alone(probe, &[], Duration::from_secs(15)).await;
         judged(name, PROTOCOL, &seen, checks);
+    }
+}
+
+/// Makes connections with the same bad input, each of which must end with the ERROR `code`. Told once,
+/// unless one of them ends otherwise.
+async fn repeated(
+    probe: &Probe,
+    (name, code): (&str, u32),
+    answer: impl AsyncFn() -> Seen,
+    checks: &mut Vec<Check>,
+) {
+    if !probe.wants(name) {
+        return;
+    }
+    let expected = Seen::Error { code, closed: true };
+    for n in 0..probe.args.repeat.max(1) {
+        let seen = answer().await;
+        if n == 0 || seen != expected {
+            judged(name, code, &seen, checks);
+        }
+        if seen != expected {
+            return;
+        }
     }
 }
 
