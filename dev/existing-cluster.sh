@@ -8,21 +8,40 @@ cd "$(dirname "$0")/.."
 # The machine, as the nodes see it.
 host=198.18.255.254
 port=5443
+state=${IRIS_STATE:-/var/lib/iris-dev}
+
+if [ -e "$state/cluster.json" ]; then
+    echo "a cluster is up, and this makes one of its own; cargo xtask down" >&2
+    exit 1
+fi
 dir=$(mktemp -d)
 registry=
+
+# What the cluster that plays the existing one says of itself.
+evidence() {
+    cargo xtask kubectl get pods -A -o wide
+    cargo xtask kubectl get events -A --sort-by=.lastTimestamp
+    cp -r "$state/logs" "$dir/logs"
+    cp -r "$dir/state/logs" "$dir/logs-of-context"
+}
 finish() {
     status=$?
-    [ "$status" = 0 ] || cp -r "$dir/state/logs" "$dir/logs" || true
-    IRIS_STATE="$dir/state" cargo xtask down || true
+    trap '' INT TERM HUP
+    [ "$status" = 0 ] || evidence >&2 || true
+    if [ -e "$dir/state/cluster.json" ]; then
+        IRIS_STATE="$dir/state" cargo xtask down || status=1
+    fi
     [ -z "$registry" ] || kill "$registry" || true
-    cargo xtask down
-    [ "$status" != 0 ] || rm -rf "$dir"
-    [ "$status" = 0 ] || echo "failed; what is left to see is in $dir" >&2
+    cargo xtask down || status=1
+    if [ "$status" = 0 ]; then
+        rm -rf "$dir"
+    else
+        echo "failed; what is left to see is in $dir" >&2
+    fi
+    exit "$status"
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
-
-[ ! -e "${IRIS_STATE:-/var/lib/iris-dev}/cluster.json" ] || { echo "a cluster is up; cargo xtask down" >&2; exit 1; }
+trap 'exit 1' INT TERM HUP
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=registry \
     -addext "subjectAltName=IP:$host" -keyout "$dir/key.pem" -out "$dir/cert.pem"
@@ -30,8 +49,9 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
 cat /etc/ssl/certs/ca-certificates.crt "$dir/cert.pem" > "$dir/trust.pem"
 export SSL_CERT_FILE="$dir/trust.pem"
 
-cargo xtask up --bare
-KUBECONFIG=$(cargo xtask up --bare --json | sed -n 's/.*"kubeconfig": "\(.*\)".*/\1/p')
+cargo xtask up --bare --json > "$dir/up.json"
+KUBECONFIG=$(sed -n 's/.*"kubeconfig": "\(.*\)".*/\1/p' "$dir/up.json")
+[ -s "$KUBECONFIG" ]
 export KUBECONFIG
 
 GOBIN="$dir" CGO_ENABLED=0 go install github.com/distribution/distribution/v3/cmd/registry@v3.0.0
@@ -47,9 +67,14 @@ registry=$!
 for volume in data-cassandra-0:n1 data-etcd-0:n2; do
     name=${volume%:*}
     mkdir -p "$dir/$name"
-    sed "s|@NAME@|$name|; s|@CLAIM@|$name|; s|@PATH@|$dir/$name|; s|@NODE@|${volume#*:}|" dev/kube/volume.yaml
-    echo ---
-done | cargo xtask kubectl apply -f -
+    sed "s|@NAME@|$name|; s|@CLAIM@|$name|; s|@PATH@|$dir/$name|; s|@NODE@|${volume#*:}|" dev/kube/volume.yaml \
+        > "$dir/$name.yaml"
+    cargo xtask kubectl apply -f "$dir/$name.yaml"
+done
 
+if ! kill -0 "$registry"; then
+    cat "$dir/registry.log" >&2
+    exit 1
+fi
 IRIS_STATE="$dir/state" cargo xtask up --context iris-dev --registry "$host:$port/iris"
 IRIS_STATE="$dir/state" cargo xtask iris soak --pairs 10 --rate 100 --duration 10s

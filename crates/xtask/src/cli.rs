@@ -87,7 +87,8 @@ struct Up {
     /// Leave out the conversation that shows the result
     #[arg(long)]
     skip_demo: bool,
-    /// Only a local Kubernetes with nothing in it, to install Iris there by hand or by --context
+    /// Only a local Kubernetes with nothing in it, to install Iris there by hand or by --context;
+    /// takes nothing away from a cluster that is up
     #[arg(long, conflicts_with = "context")]
     bare: bool,
     /// Print the result as JSON

@@ -9,7 +9,7 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -93,11 +93,6 @@ impl Cmd {
         self
     }
 
-    /// The program with its arguments, and its environment.
-    pub(crate) fn into_argv(self) -> (Vec<OsString>, Vec<(OsString, OsString)>) {
-        (self.argv, self.envs)
-    }
-
     /// Ends the command after `limit`, rounded up to whole seconds; it then counts as failed.
     #[must_use]
     pub(crate) fn timeout(mut self, limit: Duration) -> Self {
@@ -128,9 +123,29 @@ impl Cmd {
 
     /// Runs the command on this process's own terminal and gives its exit code.
     pub(crate) fn interactive(self) -> Result<u8> {
+        self.shown(Stdio::inherit())
+    }
+
+    /// The same, with its standard output where its errors go: ours is another's.
+    pub(crate) fn interactive_on_stderr(self) -> Result<u8> {
+        self.shown(Stdio::from(std::io::stderr()))
+    }
+
+    fn shown(&self, output: Stdio) -> Result<u8> {
         let mut command = self.command(&[])?;
+        command.stdout(output);
         let status = command.status().with_context(|| format!("cannot run {}", self.line()))?;
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    }
+
+    /// Starts the command, with its standard output for the caller to read. It ends with the thread that
+    /// started it at the latest.
+    pub(crate) fn start(self) -> Result<Child> {
+        let mut command = self.command(&ENDS_WITH_US)?;
+        let errors = self.log.as_deref().map(append).transpose()?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(errors.map_or_else(Stdio::null, Stdio::from));
+        command.spawn().with_context(|| format!("cannot start {}", self.line()))
     }
 
     /// The command as one would type it.

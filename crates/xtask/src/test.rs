@@ -44,7 +44,8 @@ In this order, and at the first failure it stops and says what to do:
   tools     Kubernetes, etcd and Helm are built from source, unless they are cached
   tests     cargo test --release --workspace, without the scenarios of the cluster; that the
             generated definitions and references are those of the code is one of these tests
-  existing  dev/existing-cluster.sh, unless a cluster is up: up --context, with a registry
+  existing  dev/existing-cluster.sh: up --context, with a registry; not if a cluster is up,
+            nor with --keep
   cluster   cargo xtask up, unless it is up; then the scenarios in e2e/tests/cluster;
             then cargo xtask down, if it was down before and all passed
 

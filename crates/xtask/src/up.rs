@@ -220,11 +220,13 @@ fn choose(env: &Env, options: &Options) -> Result<Backend> {
     if let Some((context, registry)) = options.existing.clone() {
         return Ok(Backend::Context { context, registry });
     }
-    let docker = env.cmd("docker").arg("info").timeout(std::time::Duration::from_secs(5));
-    if docker.succeeds() {
-        return Ok(Backend::Kind);
+    let local = Backend::Local { plan: Plan::new(options.nodes)? };
+    let recorded = State::read(env)?.map(|state| state.backend);
+    if options.extent == Extent::Bare || matches!(recorded, Some(Backend::Local { .. })) {
+        return Ok(local);
     }
-    Ok(Backend::Local { plan: Plan::new(options.nodes)? })
+    let docker = env.cmd("docker").arg("info").timeout(std::time::Duration::from_secs(5));
+    Ok(if docker.succeeds() { Backend::Kind } else { local })
 }
 
 /// Writes down which cluster this is, or checks that it is the one that is up.

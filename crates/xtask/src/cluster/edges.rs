@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::Command,
     sync::PoisonError,
@@ -45,7 +45,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     #[serde(rename = "podIP")]
-    pod_ip: Option<Ipv4Addr>,
+    pod_ip: Option<IpAddr>,
     conditions: Vec<Condition>,
 }
 
@@ -57,7 +57,8 @@ struct Condition {
 
 impl Cluster {
     /// The edges that are ready, as `iris --server` takes them. Where this machine has no route to pods
-    /// the addresses are forwarded ports, which are open as long as this cluster is held.
+    /// the addresses are forwarded ports, each as long as this cluster is held, its pod is there, and
+    /// no connection through it ended badly.
     pub fn edges(&self) -> Result<Vec<String>> {
         let get = ["-n", NAMESPACE, "get", "pods", "-l", "iris.dev/role=edge", "-o", "json"];
         let pods: Pods = serde_json::from_str(&self.kubectl_command().args(get).quiet().output()?)?;
@@ -65,31 +66,35 @@ impl Cluster {
             let ready = |c: &Condition| c.r#type == "Ready" && c.status == "True";
             pod.metadata.deleted_at.is_none() && pod.status.conditions.iter().any(ready)
         };
-        let mut edges = Vec::new();
+        let (mut edges, mut failed) = (Vec::new(), None);
         for pod in pods.items.iter().filter(ready) {
-            let pool =
-                pod.metadata.labels.get("iris.dev/pool").context("an edge without a pool")?;
-            let address = match (&self.state.backend, pod.status.pod_ip) {
-                (Backend::Local { .. }, Some(ip)) => SocketAddr::from((ip, PORT)),
-                _ => self.forwarded(&pod.metadata.name)?,
-            };
-            edges.push(format!("{pool}-edge.{NAMESPACE}.svc={address}"));
+            let Some(pool) = pod.metadata.labels.get("iris.dev/pool") else { continue };
+            match self.edge_address(pod) {
+                Ok(address) => edges.push(format!("{pool}-edge.{NAMESPACE}.svc={address}")),
+                // It may be gone since it was listed; one edge is enough.
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed.filter(|_| edges.is_empty()) {
+            return Err(error.context("no edge can be reached"));
         }
         ensure!(!edges.is_empty(), "no edge is ready; see `cargo xtask kubectl -n iris get pods`");
         Ok(edges)
     }
 
-    /// A port of this machine that is forwarded to an edge.
-    fn forwarded(&self, pod: &str) -> Result<SocketAddr> {
+    fn edge_address(&self, pod: &Pod) -> Result<SocketAddr> {
+        if let (Backend::Local { .. }, Some(ip)) = (&self.state.backend, pod.status.pod_ip) {
+            return Ok(SocketAddr::from((ip, PORT)));
+        }
         let mut forwarded = self.forwarded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reach) = forwarded.get_mut(pod)
-            && reach.holds()
-        {
+        forwarded.retain(|_, reach| reach.holds());
+        let name = &pod.metadata.name;
+        if let Some(reach) = forwarded.get(name) {
             return Ok(reach.address());
         }
-        let reach = Reach::forward(self, NAMESPACE, &format!("pod/{pod}"), PORT)?;
+        let reach = Reach::forward(self, NAMESPACE, &format!("pod/{name}"), PORT)?;
         let address = reach.address();
-        forwarded.insert(pod.to_owned(), reach);
+        forwarded.insert(name.clone(), reach);
         Ok(address)
     }
 

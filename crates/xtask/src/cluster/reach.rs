@@ -6,12 +6,18 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::Child,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 
 use super::{Cluster, state::Backend};
+
+/// How long an API server may take to open a way.
+const OPENING_MAX: Duration = Duration::from_secs(20);
 
 /// An address at which a Service or a pod answers while this is held.
 #[derive(Debug)]
@@ -48,24 +54,22 @@ impl Reach {
     ) -> Result<Self> {
         let ports = format!(":{port}");
         let forward = ["-n", namespace, "port-forward", what, &ports];
-        let argv = cluster.kubectl_command().args(forward).into_argv();
-        let (program, args) = argv.0.split_first().context("no command")?;
-        let child = Command::new(program)
-            .args(args)
-            .envs(argv.1)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut forwarder = Forwarder(child);
-        let mut output = BufReader::new(forwarder.0.stdout.take().context("no output")?);
-        let mut line = String::new();
+        let mut forwarder = Forwarder(cluster.kubectl_command().args(forward).start()?);
+        let output = forwarder.0.stdout.take().context("no output")?;
+        let (first, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            // Whoever asked may have given up.
+            let _ = first.send(lines.next());
+            // It tells of each connection, and would wait for a reader.
+            lines.for_each(drop);
+        });
+        let line = told.recv_timeout(OPENING_MAX).ok().flatten().unwrap_or_default();
         // "Forwarding from 127.0.0.1:PORT -> ..."
-        output.read_line(&mut line)?;
         let address = line.split(' ').nth(2).and_then(|address| address.parse().ok());
-        let address = address.with_context(|| format!("no port is forwarded to {what}"))?;
-        // It tells of each connection, and would wait for a reader.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        let address = address.with_context(|| {
+            format!("no port is forwarded to {what}; see {}", cluster.env.log().display())
+        })?;
         Ok(Self { address, forwarder: Some(forwarder) })
     }
 
@@ -74,7 +78,8 @@ impl Reach {
         self.address
     }
 
-    /// Whether it still leads there: a forwarder ends with its pod.
+    /// Whether it still leads there: a forwarder ends with its pod, and when a connection through it
+    /// ends badly.
     pub(crate) fn holds(&mut self) -> bool {
         self.forwarder.as_mut().is_none_or(|Forwarder(child)| matches!(child.try_wait(), Ok(None)))
     }

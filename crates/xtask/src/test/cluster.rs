@@ -1,6 +1,6 @@
 //! The scenarios on the local cluster: bring it up, run them, and take it down if all is well.
 //!
-//! Never takes down a cluster that was up before, nor one in which something failed: people want to
+//! Never takes down a cluster that was up before, nor one in which a scenario failed: people want to
 //! look at it.
 
 use anyhow::{Result, bail};
@@ -16,11 +16,11 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
     let (env, progress) = (plan.env, plan.progress);
     let before = State::read(env)?;
     let options = options(before.as_ref());
-    if before.is_none() {
+    let from_nothing = before.is_none() && !keep;
+    if from_nothing {
         plan.stage("existing", "dev/existing-cluster.sh does it alone", || {
-            // Standard output is the tests' own.
-            let script = ["-c", "exec dev/existing-cluster.sh >&2"];
-            match Cmd::new("sh").args(script).dir(&env.repo).interactive()? {
+            let script = Cmd::new("dev/existing-cluster.sh").dir(&env.repo);
+            match script.interactive_on_stderr()? {
                 0 => Ok(()),
                 code => bail!("dev/existing-cluster.sh ended with {code}"),
             }
@@ -38,7 +38,7 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
     // All packages, though only one has such a target: see `unit_arguments`.
     let scenarios = ["test", "--release", "--workspace", "--test", CLUSTER];
     plan.stage("cluster", &look, || cargo(env, &scenarios))?;
-    if before.is_none() && !keep {
+    if from_nothing {
         // It says nothing, so that the last line is the tests' own.
         down::run(false)?;
     }

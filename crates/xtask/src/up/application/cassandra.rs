@@ -95,23 +95,28 @@ fn start(job: &Job) -> Result<()> {
 fn ready(job: &Job) -> Result<()> {
     await_rollout(job, "statefulset/cassandra", 180)?;
     let password = job.cluster()?.secret(NAMESPACE, ROLE.1, "password")?;
-    let reach = Reach::service(&job.cluster()?, NAMESPACE, "cassandra", 9042)?;
-    if Session::open(reach.address(), ROLE.0, &password).is_ok() {
+    if open(job, ROLE.0, &password).is_ok() {
         return Ok(());
     }
     // The first role is made a moment after the port opens.
     let mut born = None;
     wait_until("Cassandra has roles", Duration::from_secs(60), Duration::from_millis(250), || {
         let admin = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
-        let login = Session::open(reach.address(), ADMIN.0, &admin);
-        born = Some(login.or_else(|_| Session::open(reach.address(), BORN, BORN))?);
+        born = Some(open(job, ADMIN.0, &admin).or_else(|_| open(job, BORN, BORN))?);
         Ok(true)
     })?;
     let admin_password = job.cluster()?.secret(NAMESPACE, ADMIN.1, "password")?;
-    make_roles(&mut born.context("no session")?, &password, &admin_password)?;
-    let mut admin = Session::open(reach.address(), ADMIN.0, &admin_password)?;
+    let (mut session, _reach) = born.context("no session")?;
+    make_roles(&mut session, &password, &admin_password)?;
+    let (mut admin, _reach) = open(job, ADMIN.0, &admin_password)?;
     admin.query(&format!("ALTER ROLE {BORN} WITH SUPERUSER = false AND LOGIN = false"))?;
-    Session::open(reach.address(), ROLE.0, &password).map(drop)
+    open(job, ROLE.0, &password).map(drop)
+}
+
+/// A session, and the way that it takes.
+fn open(job: &Job, role: &str, password: &str) -> Result<(Session, Reach)> {
+    let reach = Reach::service(&job.cluster()?, NAMESPACE, "cassandra", 9042)?;
+    Ok((Session::open(reach.address(), role, password)?, reach))
 }
 
 fn make_roles(session: &mut Session, password: &str, admin_password: &str) -> Result<()> {
