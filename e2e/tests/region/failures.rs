@@ -1,11 +1,15 @@
 //! What ends without a word, under traffic.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use iris_e2e::region::Shape;
+use iris_coord::memory::MemoryCoord;
+use iris_e2e::region::{Region, Shape};
 use iris_e2e::traffic::Traffic;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::late::Late;
 use crate::start;
 
 const PERIOD: Duration = Duration::from_millis(20);
@@ -49,6 +53,31 @@ async fn owners_die_with_shards_that_came_back() {
         region.start_owner(&dead.pod).await.unwrap();
         region.all_served().await.unwrap();
     }
+    traffic.end().await.unwrap();
+    region.stop().await;
+}
+
+/// Confirmations between shards are late, so that every owner inherits young items without one, and
+/// dies soon after its first checkpoint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn owners_die_with_items_that_they_inherited() {
+    let files = TempDir::new().unwrap();
+    let (store, late) = Late::store(&files, Duration::from_millis(200)).await;
+    let shape = Shape { owners: 2, shards: 4, ..Shape::default() };
+    let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
+    region.all_served().await.unwrap();
+    region.ready().await.unwrap();
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 16, PERIOD).await.unwrap();
+    late.set(true);
+    for _ in 0..6 {
+        sleep(Duration::from_millis(500)).await;
+        let dead = region.owners.remove(0);
+        dead.kill().await;
+        region.start_owner(&dead.pod).await.unwrap();
+        region.all_served().await.unwrap();
+    }
+    late.set(false);
     traffic.end().await.unwrap();
     region.stop().await;
 }

@@ -4,6 +4,7 @@
 
 mod chat;
 mod failures;
+mod late;
 mod moves;
 mod real;
 mod zombie;

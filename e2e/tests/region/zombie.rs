@@ -1,7 +1,6 @@
 //! An owner that lost its session and does not know it yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iris_coord::memory::MemoryCoord;
@@ -9,26 +8,10 @@ use iris_core::id::{LaneId, LaneNo, SessionId};
 use iris_core::seq::BlockSeq;
 use iris_e2e::region::{Region, Relay, Shape};
 use iris_e2e::traffic::Traffic;
-use iris_store::embedded::EmbeddedStore;
-use iris_store::{Observed, Operation, Outcome, StoreObserver, Table};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// Makes the answers of fence reads late: what they say is old when it is heard.
-struct LateFences(Arc<AtomicBool>);
-
-impl StoreObserver for LateFences {
-    #[expect(clippy::disallowed_methods, reason = "an observer cannot await")]
-    fn ended(&self, operation: Operation, _: Outcome, _: Duration) {
-        if operation == Operation::ReadFence && self.0.load(Ordering::Acquire) {
-            // Holds one of the runtime's threads: there is one for each owner's fence reader, and more, and
-            // what the embedded store does is done elsewhere.
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    }
-
-    fn wrote(&self, _: Table, _: usize, _: usize) {}
-}
+use crate::late::Late;
 
 /// The blocks of a session that lie at or above the seals of its lanes.
 async fn blocks_above_seals(region: &Region, session: SessionId) -> usize {
@@ -46,10 +29,8 @@ async fn blocks_above_seals(region: &Region, session: SessionId) -> usize {
 /// it writes after its seal is as durable as anything, and nobody will ever read it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn an_owner_that_hears_of_its_fence_late_acknowledges_nothing() {
-    let late = Arc::new(AtomicBool::new(false));
     let files = TempDir::new().unwrap();
-    let store = EmbeddedStore::open(files.path()).await.unwrap();
-    let store = Arc::new(Observed::new(store, LateFences(Arc::clone(&late))));
+    let (store, late) = Late::store(&files, Duration::from_secs(1)).await;
     let shape = Shape { owners: 1, edges: 0, ..Shape::default() };
     let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
     region.all_served().await.unwrap();
@@ -63,14 +44,14 @@ async fn an_owner_that_hears_of_its_fence_late_acknowledges_nothing() {
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
     sleep(Duration::from_millis(500)).await;
-    late.store(true, Ordering::Release);
+    late.set(true);
     network.cut();
     region.served_without("zombie").await.unwrap();
     sleep(Duration::from_secs(1)).await;
     let zombie = region.owners.iter().find(|owner| owner.pod == "zombie").unwrap();
     let above = blocks_above_seals(&region, zombie.session()).await;
     assert!(above > 0, "the zombie wrote nothing after its seal");
-    late.store(false, Ordering::Release);
+    late.set(false);
     network.mend();
     traffic.end().await.unwrap();
     region.stop().await;
