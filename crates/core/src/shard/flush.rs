@@ -31,8 +31,6 @@ pub(super) struct FlushState {
     dirty_from: Option<ShardSeq>,
     /// The flush that is on its way.
     under_way: Option<UnderWay>,
-    /// The last position covered by a checkpoint.
-    checkpoint: ShardSeq,
     /// The last position of earlier ownerships. No checkpoint of this one is below: it names this
     /// ownership, so whoever recovers from it never reads what the earlier ones wrote.
     inherited: ShardSeq,
@@ -43,7 +41,6 @@ struct UnderWay {
     dirty_from: Option<ShardSeq>,
     accounts: BTreeMap<AccountId, InboxSeq>,
     peers: BTreeMap<ShardId, OutboxSeq>,
-    checkpoint: ShardSeq,
 }
 
 impl FlushState {
@@ -178,12 +175,8 @@ impl Shard {
         let accounts = self.capture_accounts(accounts, &mut flush);
         let peers = self.capture_peers(peers, checkpoint, &mut flush);
         let held_back = (checkpoint.next() < self.next_seq).then(|| checkpoint.next());
-        self.flushing.under_way = Some(UnderWay {
-            dirty_from: self.flushing.dirty_from.take(),
-            accounts,
-            peers,
-            checkpoint,
-        });
+        self.flushing.under_way =
+            Some(UnderWay { dirty_from: self.flushing.dirty_from.take(), accounts, peers });
         self.flushing.dirty_from = held_back;
         Some(flush)
     }
@@ -203,7 +196,6 @@ impl Shard {
                 peer.stored_upto = peer.stored_upto.max(stored);
             }
         }
-        self.flushing.checkpoint = self.flushing.checkpoint.max(done.checkpoint);
     }
 
     /// A flush could not be written: everything in it counts as changed again.
