@@ -10,9 +10,17 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::late::Late;
-use crate::start;
+use crate::{start, start_over};
 
 const PERIOD: Duration = Duration::from_millis(20);
+
+/// Its pod comes back under its name, as a container does, and every shard is served again.
+async fn the_first_owner_dies(region: &mut Region) {
+    let dead = region.owners.remove(0);
+    dead.kill().await;
+    region.start_owner(&dead.pod).await.unwrap();
+    region.all_served().await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn owners_die_one_after_the_other() {
@@ -21,11 +29,7 @@ async fn owners_die_one_after_the_other() {
     let traffic = Traffic::start(&connector, 8, PERIOD).await.unwrap();
     for _ in 0..4 {
         sleep(Duration::from_millis(300)).await;
-        let dead = region.owners.remove(0);
-        dead.kill().await;
-        // Its pod comes back under its name, as a container does.
-        region.start_owner(&dead.pod).await.unwrap();
-        region.all_served().await.unwrap();
+        the_first_owner_dies(&mut region).await;
     }
     let report = traffic.end().await.unwrap();
     assert!(report.longest_wait < Duration::from_secs(10), "{report:?}");
@@ -48,10 +52,7 @@ async fn owners_die_with_shards_that_came_back() {
         });
         futures::future::join_all(moves).await.into_iter().for_each(|moved| drop(moved.unwrap()));
         sleep(Duration::from_millis(300)).await;
-        let dead = region.owners.remove(0);
-        dead.kill().await;
-        region.start_owner(&dead.pod).await.unwrap();
-        region.all_served().await.unwrap();
+        the_first_owner_dies(&mut region).await;
     }
     traffic.end().await.unwrap();
     region.stop().await;
@@ -64,18 +65,13 @@ async fn owners_die_with_items_that_they_inherited() {
     let files = TempDir::new().unwrap();
     let (store, late) = Late::store(&files, Duration::from_millis(200)).await;
     let shape = Shape { owners: 2, shards: 4, ..Shape::default() };
-    let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
-    region.all_served().await.unwrap();
-    region.ready().await.unwrap();
+    let mut region = start_over(shape, store, Arc::new(MemoryCoord::new())).await;
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 16, PERIOD).await.unwrap();
     late.set(true);
     for _ in 0..6 {
         sleep(Duration::from_millis(500)).await;
-        let dead = region.owners.remove(0);
-        dead.kill().await;
-        region.start_owner(&dead.pod).await.unwrap();
-        region.all_served().await.unwrap();
+        the_first_owner_dies(&mut region).await;
     }
     late.set(false);
     traffic.end().await.unwrap();

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_coord::etcd::EtcdCoord;
-use iris_e2e::region::{Region, Shape};
+use iris_e2e::region::Shape;
 use iris_e2e::traffic::Traffic;
 use iris_store::cassandra::migrate;
 use iris_testing::Etcd;
 use iris_testing::{Cassandra, CassandraOptions};
 use tokio::time::sleep;
+
+use crate::start_over;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moves_and_kills_and_a_database_that_dies() {
@@ -19,9 +21,7 @@ async fn moves_and_kills_and_a_database_that_dies() {
     migrate(&config, &cassandra.may_create(), |_| ()).await.unwrap();
     let store = Arc::new(cassandra.store("region").await.unwrap());
     let coord = Arc::new(EtcdCoord::connect(&etcd.config()).await.unwrap());
-    let mut region = Region::start(Shape::default(), store, coord).await.unwrap();
-    region.all_served().await.unwrap();
-    region.ready().await.unwrap();
+    let mut region = start_over(Shape::default(), store, coord).await;
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, Duration::from_millis(50)).await.unwrap();
     for shard in region.describe().await.unwrap().shards {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::late::Late;
+use crate::start_over;
 
 /// The blocks of a session that lie at or above the seals of its lanes.
 async fn blocks_above_seals(region: &Region, session: SessionId) -> usize {
@@ -32,8 +33,7 @@ async fn an_owner_that_hears_of_its_fence_late_acknowledges_nothing() {
     let files = TempDir::new().unwrap();
     let (store, late) = Late::store(&files, Duration::from_secs(1)).await;
     let shape = Shape { owners: 1, edges: 0, ..Shape::default() };
-    let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
-    region.all_served().await.unwrap();
+    let mut region = start_over(shape, store, Arc::new(MemoryCoord::new())).await;
     let network = Relay::to(region.control[0].address.clone()).await.unwrap();
     region.start_owner_through(network.address.clone(), "zombie").await.unwrap();
     region.start_edge_through(network.address.clone(), "edge").await.unwrap();
