@@ -16,7 +16,7 @@ ARG BINARIES=source
 FROM ${RUST} AS source
 ARG PROFILE=dist
 RUN apt-get update \
- && apt-get install -y --no-install-recommends cmake g++ make protobuf-compiler \
+ && apt-get install -y --no-install-recommends cmake g++ libprotobuf-dev make protobuf-compiler \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

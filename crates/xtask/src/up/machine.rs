@@ -29,6 +29,9 @@ const PROGRAMS: [(&str, &str); 13] = [
 /// What cargo calls besides rustc.
 const COMPILERS: [(&str, &str); 2] = [("cc", "build-essential"), ("protoc", "protobuf-compiler")];
 
+/// What protoc itself reads. Debian only recommends its package beside protoc's.
+const WELL_KNOWN_PROTOS: (&str, &str) = ("google/protobuf/descriptor.proto", "libprotobuf-dev");
+
 /// Programs that people install themselves, in a version of their choice.
 const TOOLCHAIN: [(&str, &str); 3] = [
     ("go", "install Go 1.25 or later"),
@@ -97,7 +100,7 @@ pub(crate) fn prepare_for_tests(env: &Env, cluster: bool) -> Result<()> {
     } else {
         check_toolchain()?;
     }
-    let lacking = if cluster { missing() } else { lacking_of(&COMPILERS) };
+    let lacking = if cluster { missing() } else { lacking_compilers() };
     if lacking.is_empty() {
         return Ok(());
     }
@@ -125,13 +128,25 @@ fn check_machine() -> Result<()> {
 /// The packages whose programs are not here.
 fn missing() -> Vec<&'static str> {
     let mut packages = lacking_of(&PROGRAMS);
-    packages.extend(lacking_of(&COMPILERS));
+    packages.extend(lacking_compilers());
     let plugins = ["/usr/lib/cni/ptp", "/opt/cni/bin/ptp"];
     if !plugins.iter().any(|plugin| Path::new(plugin).exists()) {
         packages.push("containernetworking-plugins");
     }
     packages.sort_unstable();
     packages.dedup();
+    packages
+}
+
+fn lacking_compilers() -> Vec<&'static str> {
+    let mut packages = lacking_of(&COMPILERS);
+    let (proto, package) = WELL_KNOWN_PROTOS;
+    // protoc looks in `include` beside the `bin` that it is in, and below /usr.
+    let beside = find("protoc").and_then(|protoc| Some(protoc.parent()?.parent()?.join("include")));
+    let known = beside.into_iter().chain(["/usr/include".into(), "/usr/local/include".into()]);
+    if !known.into_iter().any(|include| include.join(proto).exists()) {
+        packages.push(package);
+    }
     packages
 }
 
