@@ -1,0 +1,197 @@
+//! A history, arranged by what the checkers ask of it.
+
+use std::collections::BTreeMap;
+
+use super::{AccountNo, Device, Event, GroupNo, Item, Message, MessageNo, Outcome, Target, What};
+
+/// A history and its arrangements. See the module.
+#[derive(Debug)]
+pub struct Index<'a> {
+    /// All of it, in order of time.
+    pub events: &'a [Event],
+    /// Every message that was sent.
+    pub sends: BTreeMap<MessageNo, Sending>,
+    /// The message under each number of each device.
+    pub numbers: BTreeMap<(Device, u64), MessageNo>,
+    /// Every device, with what it wrote to its disk.
+    pub devices: BTreeMap<Device, DeviceLog>,
+    /// Every inbox, as the first device says that has something at a place.
+    pub inboxes: BTreeMap<(AccountNo, u32), BTreeMap<u64, Item>>,
+    /// Where each message lies.
+    pub places: BTreeMap<MessageNo, Vec<Placed>>,
+    /// Who is in each group from which position on, and who is not any more.
+    pub members: BTreeMap<GroupNo, Vec<(u64, AccountNo, bool)>>,
+    /// Messages that were refused by their destination.
+    pub notices: BTreeMap<MessageNo, u32>,
+    /// Messages that were erased for everybody, and when that was answered.
+    pub erased: BTreeMap<MessageNo, u64>,
+    /// When everything that was broken was whole again.
+    pub healed_at: Option<u64>,
+    /// When the history ends.
+    pub ends_at: u64,
+}
+
+/// A message as its sender knows it.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// When it was first sent.
+    pub at: u64,
+    /// By which device.
+    pub by: Device,
+    /// The device's number for it.
+    pub number: u64,
+    /// To whom.
+    pub to: Target,
+    /// A hash of the body.
+    pub body: u64,
+    /// When nobody needs it any more; 0 for never.
+    pub expires_at: u64,
+    /// What its device was told, each time, and when.
+    pub told: Vec<(u64, Outcome)>,
+}
+
+impl Sending {
+    /// When it was first called accepted, if it was.
+    pub fn accepted_at(&self) -> Option<u64> {
+        let accepted = |(_, outcome): &&(u64, Outcome)| *outcome == Outcome::Accepted;
+        self.told.iter().find(accepted).map(|(at, _)| *at)
+    }
+
+    /// Whether it was refused for good.
+    pub fn is_refused(&self) -> bool {
+        self.told.iter().any(|(_, outcome)| matches!(outcome, Outcome::Refused(_)))
+    }
+}
+
+/// A place of a message in an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Whose inbox.
+    pub account: AccountNo,
+    /// The stream that places count in.
+    pub stream: u32,
+    /// Which place.
+    pub place: u64,
+    /// Whether it is the sender's own copy.
+    pub own: bool,
+    /// The message as it is there.
+    pub message: Message,
+}
+
+/// What a device wrote to its disk.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceLog {
+    /// When it began, in which stream, behind which place.
+    pub linked: Option<(u64, u32, u64)>,
+    /// When it lost its access.
+    pub revoked_at: Option<u64>,
+    /// Its places, in the order in which it wrote them.
+    pub applied: Vec<(u64, u32, u64, Item)>,
+    /// The places that it was told are gone: when, the stream, the last of them.
+    pub skipped: Vec<(u64, u32, u64)>,
+    /// The head that it reached at the end, and its stream.
+    pub drained: Option<(u32, u64)>,
+}
+
+impl<'a> Index<'a> {
+    /// Arranges a history whose events are in order of time.
+    pub fn of(events: &'a [Event]) -> Self {
+        let mut index = Self {
+            events,
+            sends: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
+            places: BTreeMap::new(),
+            members: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            erased: BTreeMap::new(),
+            healed_at: None,
+            ends_at: events.last().map_or(0, |event| event.at),
+        };
+        for event in events {
+            index.take(event);
+        }
+        for changes in index.members.values_mut() {
+            changes.sort_unstable();
+            changes.dedup();
+        }
+        index
+    }
+
+    fn take(&mut self, event: &Event) {
+        let at = event.at;
+        match &event.what {
+            What::Linked { device, stream, start } => {
+                self.devices.entry(*device).or_default().linked = Some((at, *stream, *start));
+            }
+            What::Revoked { device } => {
+                self.devices.entry(*device).or_default().revoked_at = Some(at);
+            }
+            What::Send { by, number, message, to, body, expires_at } => {
+                self.numbers.insert((*by, *number), *message);
+                self.sends.entry(*message).or_insert_with(|| Sending {
+                    at,
+                    by: *by,
+                    number: *number,
+                    to: *to,
+                    body: *body,
+                    expires_at: *expires_at,
+                    told: Vec::new(),
+                });
+            }
+            What::Decided { by, number, outcome } => {
+                let message = self.numbers.get(&(*by, *number));
+                if let Some(sending) = message.and_then(|message| self.sends.get_mut(message)) {
+                    sending.told.push((at, *outcome));
+                }
+            }
+            What::Applied { by, stream, place, item } => {
+                let log = self.devices.entry(*by).or_default();
+                log.applied.push((at, *stream, *place, *item));
+                self.place((by.account, *stream, *place), *item);
+            }
+            What::Skipped { by, stream, floor } => {
+                self.devices.entry(*by).or_default().skipped.push((at, *stream, *floor));
+            }
+            What::Drained { by, stream, head } => {
+                self.devices.entry(*by).or_default().drained = Some((*stream, *head));
+            }
+            What::Erased { message } => {
+                self.erased.entry(*message).or_insert(at);
+            }
+            What::Healed => self.healed_at = Some(at),
+            _ => {}
+        }
+    }
+
+    fn place(&mut self, (account, stream, place): (AccountNo, u32, u64), item: Item) {
+        let inbox = self.inboxes.entry((account, stream)).or_default();
+        // A device that is not meant has a hole where another one has the message.
+        if item == Item::Hole || inbox.contains_key(&place) {
+            return;
+        }
+        inbox.insert(place, item);
+        match item {
+            Item::Message(message) | Item::Own(message) => {
+                let own = matches!(item, Item::Own(_));
+                let placed = Placed { account, stream, place, own, message };
+                self.places.entry(message.message).or_default().push(placed);
+            }
+            Item::Notice { message, code } => {
+                self.notices.insert(message, code);
+            }
+            Item::Member { group, conv_seq, account, joined } => {
+                self.members.entry(group).or_default().push((conv_seq, account, joined));
+            }
+            Item::Hole => {}
+        }
+    }
+
+    /// Whether an account is a member of a group at a position of it.
+    pub fn is_member(&self, group: GroupNo, account: AccountNo, conv_seq: u64) -> bool {
+        let changes = self.members.get(&group).into_iter().flatten().rev();
+        let mut before = changes.filter(|(at, who, _)| *who == account && *at <= conv_seq);
+        before.next().is_some_and(|(_, _, joined)| *joined)
+    }
+}
