@@ -18,6 +18,7 @@ use crate::fence::FenceWatch;
 use crate::id::ShardId;
 use crate::lane::Lane;
 use crate::limits;
+use crate::mutation::{self, Mutation};
 use crate::seq::{BlockSeq, ShardSeq};
 use crate::shard::{Effect, Flush, Input, LinkNo, Shard};
 
@@ -69,8 +70,13 @@ struct Served {
 impl Engine {
     /// A lane without shards, of a session with `lanes` lanes.
     pub fn new(lanes: u8) -> Self {
+        Self::over(Lane::new(lanes))
+    }
+
+    /// As [`Engine::new`], over a lane of the caller's.
+    pub fn over(lane: Lane) -> Self {
         Self {
-            lane: Lane::new(lanes),
+            lane,
             shards: BTreeMap::new(),
             captured: BTreeSet::new(),
             fence: FenceWatch::default(),
@@ -108,8 +114,14 @@ impl Engine {
         self.push_outbox(now, id, out);
     }
 
-    /// Stops serving a shard that was released: nothing of it is appended any more.
+    /// Stops serving a shard whose release is about to be sent: whatever becomes of that, nothing of it
+    /// is appended under this ownership any more.
     pub fn remove(&mut self, shard: ShardId) -> Option<Shard> {
+        #[cfg(feature = "mutations")]
+        if mutation::is_on(Mutation::N4) {
+            self.cancel_drain(shard);
+            return self.shard(shard).cloned();
+        }
         self.captured.remove(&shard);
         self.shards.remove(&shard).map(|served| served.shard)
     }
@@ -182,6 +194,9 @@ impl Engine {
         while let Some(formed) = self.lane.form(now.mono, self.materialized) {
             self.last_formed = now.mono;
             out.push(Action::Write(formed));
+        }
+        if mutation::is_on(Mutation::M5) {
+            self.fence_read(now, now.mono, self.lane.cover(), out);
         }
     }
 
@@ -351,17 +366,18 @@ impl Engine {
         self.start_flushes(now, out);
         self.hand_out_flushes(out);
         self.materialized = self.materialized_below();
-        self.retry_peers(now, out);
+        self.retry(now, out);
         for served in self.shards.values_mut().filter(|served| served.evict_at <= now.mono) {
             served.evict_at = MonoUs(now.mono.0 + EVICTION_US);
             served.shard.evict(now);
         }
     }
 
-    fn retry_peers(&mut self, now: Now, out: &mut Vec<Action>) {
+    fn retry(&mut self, now: Now, out: &mut Vec<Action>) {
         let mut effects = Vec::new();
         for (id, served) in &mut self.shards {
             served.shard.retry_peers(now.mono, &mut effects);
+            served.shard.retry_reads(&mut effects);
             self.work.extend(effects.drain(..).map(|effect| (*id, effect)));
         }
         self.perform(now, out);

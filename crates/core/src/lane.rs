@@ -14,6 +14,7 @@ use crate::clock::MonoUs;
 use crate::entry::Entry;
 use crate::id::ShardId;
 use crate::limits;
+use crate::mutation::{self, Mutation};
 use crate::seq::{BlockSeq, ShardSeq};
 
 pub use pacer::Pacer;
@@ -32,6 +33,8 @@ pub struct Lane {
     durable: BlockSeq,
     unreleased_entries: usize,
     unreleased_bytes: usize,
+    /// A block takes no more entries.
+    block_entries_max: usize,
     pacer: Pacer,
 }
 
@@ -75,6 +78,11 @@ pub struct Release {
 impl Lane {
     /// An empty lane of a session that has `lanes` of them.
     pub fn new(lanes: u8) -> Self {
+        Self::with_blocks_of(lanes, limits::BLOCK_ENTRIES_MAX)
+    }
+
+    /// A lane whose blocks hold at most so many entries: with few, many blocks are on their way at once.
+    pub fn with_blocks_of(lanes: u8, block_entries_max: usize) -> Self {
         Self {
             open: Open::default(),
             next: BlockSeq(0),
@@ -83,6 +91,7 @@ impl Lane {
             durable: BlockSeq(0),
             unreleased_entries: 0,
             unreleased_bytes: 0,
+            block_entries_max: block_entries_max.clamp(1, limits::BLOCK_ENTRIES_MAX),
             pacer: Pacer::new(lanes),
         }
     }
@@ -150,7 +159,7 @@ impl Lane {
 
     fn freeze(&mut self, now: MonoUs, materialized: BlockSeq) -> Formed {
         let open = std::mem::take(&mut self.open);
-        let (entries, rest, bytes) = cut(open);
+        let (entries, rest, bytes) = cut(open, self.block_entries_max);
         let mut ends = BTreeMap::new();
         for entry in &entries {
             ends.insert(entry.shard, entry.seq.next());
@@ -176,6 +185,9 @@ impl Lane {
     /// # Panics
     /// When that block is not on its way: the shell reported it twice or made it up.
     pub fn written(&mut self, seq: BlockSeq) {
+        if seq < self.released && releases_early() {
+            return;
+        }
         let index = self.released.until(seq);
         let index = usize::try_from(index).expect("fits memory");
         let block = self.pending.get_mut(index).expect("only formed blocks are written");
@@ -188,17 +200,25 @@ impl Lane {
 
     /// What a fence read that starts now covers: the blocks below are durable without a gap.
     pub fn cover(&self) -> BlockSeq {
+        if mutation::is_on(Mutation::M1) {
+            return self.next;
+        }
+        if mutation::is_on(Mutation::M6) {
+            let last = self.pending.iter().rposition(|block| block.durable);
+            let count = last.map_or(0, |index| u64::try_from(index + 1).expect("fits"));
+            return BlockSeq(self.released.0 + count);
+        }
         self.durable
     }
 
     /// Whether a fence read would release something.
     pub fn wants_fence_read(&self) -> bool {
-        self.durable > self.released
+        self.cover() > self.released
     }
 
     /// A fence read that began when [`Lane::cover`] was `cover` saw no fence.
     pub fn release(&mut self, now: MonoUs, cover: BlockSeq) -> Vec<Release> {
-        assert!(cover <= self.durable, "a cover was durable when it was taken");
+        assert!(cover <= self.durable || releases_early(), "a cover was durable when it was taken");
         let mut ends = BTreeMap::new();
         while self.released < cover {
             let block = self.pending.pop_front().expect("released trails the formed blocks");
@@ -208,6 +228,7 @@ impl Lane {
             ends.extend(block.ends);
             self.released = self.released.next();
         }
+        self.durable = self.durable.max(self.released);
         ends.into_iter().map(|(shard, upto)| Release { shard, upto }).collect()
     }
 
@@ -216,20 +237,23 @@ impl Lane {
     }
 
     fn is_open_full(&self) -> bool {
-        self.open.entries.len() >= limits::BLOCK_ENTRIES_MAX
+        self.open.entries.len() >= self.block_entries_max
             || self.open.bytes >= limits::BLOCK_BYTES_MAX
     }
 }
 
+/// Whether a defect is on with which blocks are released that are not durable.
+fn releases_early() -> bool {
+    mutation::is_on(Mutation::M1) || mutation::is_on(Mutation::M6)
+}
+
 /// Takes one block's worth off the front; an entry that alone is above the bytes is a block.
-fn cut(open: Open) -> (Vec<Entry>, Open, usize) {
+fn cut(open: Open, entries_max: usize) -> (Vec<Entry>, Open, usize) {
     let mut bytes = 0;
     let mut count = 0;
     for entry in &open.entries {
         let weight = entry.weight();
-        if count > 0
-            && (count == limits::BLOCK_ENTRIES_MAX || bytes + weight > limits::BLOCK_BYTES_MAX)
-        {
+        if count > 0 && (count == entries_max || bytes + weight > limits::BLOCK_BYTES_MAX) {
             break;
         }
         bytes += weight;

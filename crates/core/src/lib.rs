@@ -20,6 +20,7 @@ pub mod lane;
 pub mod limits;
 pub mod message;
 pub mod migration;
+pub mod mutation;
 pub mod placement;
 pub mod ranges;
 pub mod seq;

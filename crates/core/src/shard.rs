@@ -60,7 +60,7 @@ pub struct Retention {
 }
 
 /// A shard. See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shard {
     key: ShardKey,
     retention: Retention,
@@ -76,6 +76,8 @@ pub struct Shard {
     awaiting: VecDeque<(ShardSeq, Awaiting)>,
     /// Accounts with something to deliver since the last pump.
     to_pump: BTreeSet<AccountId>,
+    /// Accounts whose inbox the store did not read: they are read again, though nothing else happens.
+    unread: BTreeSet<AccountId>,
     /// Changes that no log entry records yet; see [`Progress`].
     progress: PendingProgress,
     flushing: flush::FlushState,
@@ -84,7 +86,7 @@ pub struct Shard {
     refused_while_moving: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct PendingProgress {
     cursors: BTreeMap<(AccountId, DeviceNo), InboxSeq>,
     confirmations: BTreeMap<ShardId, OutboxSeq>,

@@ -1,13 +1,19 @@
 //! Taking over from a dead session: where its lanes end, and who may claim its shards.
 //!
-//! Pure: the reads and writes of the protocol are the shell's, in the order of `docs/ARCHITECTURE.md`.
+//! The order of the reads and writes is decided here, by [`Takeover`]; the shell performs them.
 
+mod parts;
+mod sealing;
 #[cfg(test)]
 mod tests;
 
 use crate::block::TailBlock;
 use crate::id::{LaneNo, SessionId};
+use crate::mutation::{self, Mutation};
 use crate::seq::{BlockSeq, Epoch};
+
+pub use parts::{LogPart, log_parts};
+pub use sealing::{Answer, Ask, Takeover, TakeoverError};
 
 /// One ownership of a shard, as its row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +127,9 @@ pub fn claimable(me: SessionId, head: Option<&EpochRow>, seal: Option<BlockSeq>)
     match ends_at {
         Some(end) => Claimable::Yes { epoch: row.epoch.next(), ends_at: Some(end) },
         None if row.session == me => Claimable::Mine(row.epoch),
+        None if mutation::is_on(Mutation::N2) => {
+            Claimable::Yes { epoch: row.epoch.next(), ends_at: None }
+        }
         None => Claimable::Held(*row),
     }
 }

@@ -228,7 +228,7 @@ impl Acquirer {
         let done = cell.get_or_try_init(|| async {
             tracing::info!(session = %dead, "taking over");
             let promised = self.promised(at, row).await?;
-            take_over(&self.store, dead, self.session, &promised).await?;
+            take_over(&self.store, dead, self.session, promised).await?;
             self.metrics.takeovers.inc();
             Ok::<(), TakeoverError>(())
         });

@@ -1,20 +1,20 @@
-//! Taking over from a dead session: fence it, read where its lanes end, write back, seal. Every step
-//! may be repeated, by anybody, at any time.
+//! Taking over from a dead session, as [`Takeover`] wants it: its asks are performed here, and the
+//! entries of the lanes that it sealed are read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use iris_core::block::{ChainHash, TailBlock};
 use iris_core::entry::Entry;
 use iris_core::id::{LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::BlockSeq;
-use iris_core::takeover::{TailError, sealed_prefix};
+use iris_core::takeover::{self, Answer, Ask, Takeover};
 use iris_proto::{FormatError, stored_blocks};
 use iris_store::{LogRow, SharedStore, StoreError};
 
-/// Blocks read at first to find a lane's end; more when its anchor is further back.
-const TAIL_BLOCKS: usize = 64;
 /// Blocks of a lane read at once for a replay.
 const READ_BLOCKS: usize = 512;
 
@@ -25,12 +25,12 @@ pub(super) enum TakeoverError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The log contradicts itself: someone must look.
-    #[error("lane {lane}: {source}")]
-    Tail {
-        /// Which lane.
-        lane: LaneId,
+    #[error("session {session}: {source}")]
+    Log {
+        /// Which session.
+        session: SessionId,
         /// What is wrong.
-        source: TailError,
+        source: takeover::TakeoverError,
     },
     /// A block cannot be understood: someone must look.
     #[error("lane {lane}, block {block}: {source}")]
@@ -52,9 +52,6 @@ pub(super) enum TakeoverError {
         /// Where the lane ends.
         end: BlockSeq,
     },
-    /// A session that never opened cannot have claimed anything.
-    #[error("session {0} is unknown")]
-    Unknown(SessionId),
 }
 
 impl TakeoverError {
@@ -62,7 +59,7 @@ impl TakeoverError {
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Tail { .. } | Self::Format { .. } | Self::Hole { .. } | Self::Unknown(_) => false,
+            Self::Log { .. } | Self::Format { .. } | Self::Hole { .. } => false,
         }
     }
 }
@@ -73,56 +70,62 @@ pub(super) async fn take_over(
     store: &SharedStore,
     dead: SessionId,
     me: SessionId,
-    promised: &BTreeMap<LaneNo, BlockSeq>,
+    promised: BTreeMap<LaneNo, BlockSeq>,
 ) -> Result<(), TakeoverError> {
-    store.fence(dead, me).await?;
-    let lanes = store.lanes(dead).await?.ok_or(TakeoverError::Unknown(dead))?;
-    let seal = |lane| {
-        let lane = LaneId { session: dead, lane: LaneNo(lane) };
-        seal(store, lane, promised.get(&lane.lane).copied().unwrap_or_default())
-    };
-    futures::future::try_join_all((0..lanes).map(seal)).await?;
+    let mut takeover = Takeover::begin(promised);
+    let mut read: BTreeMap<(LaneNo, BlockSeq), LogRow> = BTreeMap::new();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        for ask in takeover.wanted() {
+            let row = match ask {
+                Ask::WriteBack { lane, block } => read.remove(&(lane, block)),
+                _ => None,
+            };
+            under_way.push(perform(store, dead, me, ask, row));
+        }
+        let Some(done) = under_way.next().await else { break };
+        let (answer, rows) = done?;
+        if let Answer::Tail(lane, _) = answer {
+            read.extend(rows.into_iter().map(|row| ((lane, row.seq), row)));
+        }
+        takeover.answer(answer).map_err(|source| TakeoverError::Log { session: dead, source })?;
+    }
+    for (lane, end) in takeover.ended().unwrap_or_default() {
+        tracing::info!(lane = %LaneId { session: dead, lane }, %end, "sealed");
+    }
     Ok(())
 }
 
-/// Decides where a fenced lane ends. The tail is read after the fence was written, never before.
-async fn seal(
+/// Performs one ask; a tail comes with the rows that it was read from.
+async fn perform(
     store: &SharedStore,
-    lane: LaneId,
-    promised: BlockSeq,
-) -> Result<BlockSeq, TakeoverError> {
-    if let Some(end) = store.sealed(lane).await? {
-        return Ok(end);
-    }
-    let rows = tail_to_anchor(store, lane).await?;
-    let blocks = rows.iter().map(|row| tail_block(lane, row)).collect::<Result<Vec<_>, _>>()?;
-    let prefix =
-        sealed_prefix(&blocks, promised).map_err(|source| TakeoverError::Tail { lane, source })?;
-    for row in &rows {
-        if row.seq >= prefix.write_back_from && row.seq < prefix.end {
-            store.append(lane, row).await?;
+    dead: SessionId,
+    me: SessionId,
+    ask: Ask,
+    row: Option<LogRow>,
+) -> Result<(Answer, Vec<LogRow>), TakeoverError> {
+    let of = |lane| LaneId { session: dead, lane };
+    let mut rows = Vec::new();
+    let answer = match ask {
+        Ask::Fence => {
+            store.fence(dead, me).await?;
+            Answer::Fenced
         }
-    }
-    let end = store.seal(lane, prefix.end).await?;
-    tracing::info!(%lane, %end, found = %prefix.end, "sealed");
-    Ok(end)
-}
-
-/// The newest blocks of a lane, down to the largest bound that their headers call released.
-async fn tail_to_anchor(store: &SharedStore, lane: LaneId) -> Result<Vec<LogRow>, TakeoverError> {
-    let mut limit = TAIL_BLOCKS;
-    loop {
-        let rows = store.tail(lane, limit).await?;
-        let mut anchor = BlockSeq(0);
-        for row in &rows {
-            anchor = anchor.max(tail_block(lane, row)?.header.released);
+        Ask::Lanes => Answer::Lanes(store.lanes(dead).await?),
+        Ask::Sealed(lane) => Answer::Sealed(lane, store.sealed(of(lane)).await?),
+        Ask::Tail { lane, blocks } => {
+            rows = store.tail(of(lane), blocks).await?;
+            let tail = rows.iter().map(|row| tail_block(of(lane), row));
+            Answer::Tail(lane, tail.collect::<Result<_, _>>()?)
         }
-        let lowest = rows.first().map_or(BlockSeq(0), |row| row.seq);
-        if rows.len() < limit || lowest <= anchor {
-            return Ok(rows);
+        Ask::WriteBack { lane, block } => {
+            let row = row.expect("only what was read is written back");
+            store.append(of(lane), &row).await?;
+            Answer::WrittenBack(lane, block)
         }
-        limit *= 4;
-    }
+        Ask::Seal { lane, end } => Answer::Sealed(lane, Some(store.seal(of(lane), end).await?)),
+    };
+    Ok((answer, rows))
 }
 
 fn tail_block(lane: LaneId, row: &LogRow) -> Result<TailBlock, TakeoverError> {

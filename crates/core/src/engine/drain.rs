@@ -3,6 +3,7 @@
 
 use crate::clock::{MonoUs, Now};
 use crate::id::ShardId;
+use crate::mutation::{self, Mutation};
 use crate::seq::ShardSeq;
 
 use super::{Action, Drained, Engine};
@@ -45,7 +46,7 @@ impl Engine {
         match served.drain {
             None => {}
             Some(Drain::Emptying) => {
-                served.shard.set_admitting(false);
+                served.shard.set_admitting(mutation::is_on(Mutation::N3));
                 served.drain = Some(Drain::Stopped { since: now.mono, refused: 0 });
                 self.capture(now, shard, true, out);
                 self.finish_drain(now.mono, shard, out);
@@ -63,12 +64,13 @@ impl Engine {
         let end_block = self.lane.released();
         let open = self.lane.holds_open(shard);
         let Some(served) = self.shards.get_mut(&shard) else { return };
-        let ready = served.shard.is_clean() && served.shard.is_settled() && !open;
+        let ready = (served.shard.is_clean() && served.shard.is_settled() && !open)
+            || mutation::is_on(Mutation::N1);
         if let Some(Drain::Stopped { since, refused }) = served.drain
             && ready
         {
             // Still refusing: only the claim of a later epoch may admit again.
-            let refused = refused + served.shard.set_admitting(false);
+            let refused = refused + served.shard.set_admitting(mutation::is_on(Mutation::N3));
             served.drain = Some(Drain::Stopped { since, refused });
             let last_seq: ShardSeq = served.shard.next_seq().prev();
             let stopped_us = now.us_since(since);

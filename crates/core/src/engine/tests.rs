@@ -60,6 +60,28 @@ fn a_device_without_credit_reads_later_from_the_store() {
 }
 
 #[test]
+fn a_page_that_the_store_did_not_read_is_read_again() {
+    let mut world = World::new(2, true);
+    world.set_reading(1, false);
+    for _ in 0..600 {
+        world.send(0, 1);
+        world.run_quietly();
+    }
+    world.crash();
+    world.set_reading(1, true);
+    world.step(Step::Reconnect(1));
+    world.step(Step::Network);
+    for _ in 0..3 {
+        world.step(Step::FailLoad);
+        world.step(Step::Network);
+        world.step(Step::Time(150));
+    }
+    world.run_quietly();
+    world.check();
+    assert_eq!(world.received(1).len(), 600);
+}
+
+#[test]
 fn a_remnant_of_a_connection_does_not_replace_the_live_one() {
     let mut world = World::new(2, true);
     world.send(0, 1);
@@ -91,6 +113,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::WriteLast),
         10 => Just(Step::ReadFence),
         4 => Just(Step::LoadOne),
+        1 => Just(Step::FailLoad),
         6 => Just(Step::Network),
         4 => (0usize..6).prop_map(Step::Reconnect),
         4 => Just(Step::FlushOne(true)),

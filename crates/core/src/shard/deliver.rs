@@ -52,8 +52,10 @@ impl Shard {
             return;
         }
         hot.page.asked = None;
-        // Without an answer of the store the next ack, message or attach asks again.
-        let Some(items) = items else { return };
+        let Some(items) = items else {
+            self.unread.insert(account);
+            return;
+        };
         let below_tail = hot.tail.first().unwrap_or(hot.released_head.next());
         let expired = items.first().map_or(below_tail, |item| item.seq).prev();
         hot.page.items = with_holes(items);
@@ -61,6 +63,12 @@ impl Shard {
         if expired > asked {
             self.expire(account, expired, out);
         }
+    }
+
+    /// Reads again what the store did not read.
+    pub fn retry_reads(&mut self, out: &mut Vec<Effect>) {
+        self.to_pump.append(&mut self.unread);
+        self.pump(out);
     }
 
     /// The places up to `upto` are past their retention: devices that lag behind start again.

@@ -13,6 +13,7 @@ use crate::clock::{Hlc, LogicalTimestamp, Now, WallMs};
 use crate::entry::Op;
 use crate::id::{AccountId, ShardId};
 use crate::limits;
+use crate::mutation::{self, Mutation};
 use crate::seq::{InboxSeq, OutboxSeq, ShardSeq};
 
 use super::input::Effect;
@@ -23,7 +24,7 @@ use super::{Retention, Shard};
 const RUN_BYTES: usize = 16 * 1024;
 
 /// What was changed and is in no derived row.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FlushState {
     accounts: BTreeSet<AccountId>,
     peers: BTreeSet<ShardId>,
@@ -36,7 +37,7 @@ pub(super) struct FlushState {
     inherited: ShardSeq,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct UnderWay {
     dirty_from: Option<ShardSeq>,
     accounts: BTreeMap<AccountId, InboxSeq>,
@@ -237,7 +238,8 @@ impl Shard {
             return last;
         }
         let inherited = self.flushing.inherited;
-        let young = |item: &&OutboxItem| item.pos > inherited && is_young(item, now);
+        let own = |item: &OutboxItem| item.pos > inherited || mutation::is_on(Mutation::C1);
+        let young = |item: &&OutboxItem| own(item) && is_young(item, now);
         let oldest = self.peers.values().filter_map(|p| p.queue.iter().find(young)).map(|i| i.pos);
         oldest.min().map_or(last, ShardSeq::prev).min(last)
     }

@@ -6,7 +6,7 @@ use crate::account::{Account, InboxItem};
 use crate::clock::{MonoUs, WallMs};
 use crate::id::DeviceNo;
 use crate::limits;
-use crate::seq::{ClientSeq, InboxSeq, OutboxSeq};
+use crate::seq::{ClientSeq, InboxSeq};
 
 use super::input::{Input, LinkNo};
 
@@ -20,7 +20,7 @@ pub struct Conn {
 }
 
 /// A place in memory for an account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Slot {
     /// Asked of the store; what came meanwhile waits in order.
     Loading(Vec<Waiting>),
@@ -29,7 +29,7 @@ pub(super) enum Slot {
 }
 
 /// What waits for an account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Waiting {
     /// An input of a client or of the directory.
     Input(Input),
@@ -38,7 +38,7 @@ pub(super) enum Waiting {
 }
 
 /// An account in memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Hot {
     /// Nothing for an account that does not exist.
     pub(super) state: Option<Account>,
@@ -59,20 +59,20 @@ pub(super) struct Hot {
 }
 
 /// The newest places of an inbox.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tail {
     pub(super) items: VecDeque<InboxItem>,
 }
 
 /// Older places, read from the store; one page at a time for all devices of an account.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Page {
     pub(super) items: VecDeque<InboxItem>,
     pub(super) asked: Option<InboxSeq>,
 }
 
 /// A device's connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Attachment {
     pub(super) conn: Conn,
     /// When the client began it.
@@ -220,6 +220,3 @@ impl Attachment {
         }
     }
 }
-
-/// Items of one source that wait at the destination.
-pub(super) type Inbound = VecDeque<(Option<LinkNo>, OutboxSeq, crate::message::Parcel)>;

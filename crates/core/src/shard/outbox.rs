@@ -9,14 +9,15 @@ use crate::clock::{MonoUs, WallMs};
 use crate::id::ShardId;
 use crate::limits;
 use crate::message::Parcel;
+use crate::mutation::{self, Mutation};
 use crate::seq::{OutboxSeq, ShardSeq};
 
 use super::Shard;
-use super::hot::Inbound;
 use super::input::Effect;
+use super::receive::Inbound;
 
 /// What a shard knows of another one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// The last position that changed this.
     pub pos: ShardSeq,
@@ -66,7 +67,7 @@ impl Default for Peer {
             pushed_below: OutboxSeq(1),
             heard_at: MonoUs(0),
             stored_upto: OutboxSeq(0),
-            inbound: Inbound::new(),
+            inbound: Inbound::default(),
         }
     }
 }
@@ -78,7 +79,8 @@ impl Peer {
         pos: ShardSeq,
         items: Vec<OutboxItem>,
     ) -> Self {
-        let queue: VecDeque<_> = items.into_iter().filter(|i| i.seq > out_confirmed).collect();
+        let loaded = |i: &OutboxItem| i.seq > out_confirmed && !mutation::is_on(Mutation::N6);
+        let queue: VecDeque<_> = items.into_iter().filter(loaded).collect();
         Self {
             pos,
             out_next,
@@ -89,7 +91,7 @@ impl Peer {
             heard_at: MonoUs(0),
             stored_upto: queue.back().map_or(out_confirmed, |item| item.seq),
             queue,
-            inbound: Inbound::new(),
+            inbound: Inbound::default(),
         }
     }
 

@@ -1,5 +1,10 @@
 //! Items of other shards' outboxes: taken once, in order, after their account is in memory.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
 use crate::clock::Now;
 use crate::code::Code;
 use crate::entry::{Op, Received, Slot};
@@ -13,6 +18,29 @@ use super::apply::next_place;
 use super::hot::{Slot as AccountSlot, Waiting};
 use super::input::{Effect, LinkNo};
 use super::release::Awaiting;
+
+/// Items of one source that wait here, and what it was told of those that cannot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inbound {
+    /// In order, from the next number on, each with the link that it came by.
+    waiting: VecDeque<(Option<LinkNo>, OutboxSeq, Parcel)>,
+    /// The number that the source was last told to go back to, on which link. It is told once: a batch
+    /// behind a gap would have it push that batch again for each of its items.
+    told: Option<(Option<LinkNo>, OutboxSeq)>,
+    /// More came, on this link, than may wait: the source is told when there is room.
+    turned_away: Option<Option<LinkNo>>,
+}
+
+impl Inbound {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets what waits; the source pushes it again.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 impl Shard {
     pub(super) fn receive(
@@ -28,20 +56,26 @@ impl Shard {
             return;
         }
         let peer = self.peers.entry(from).or_default();
-        let waiting = u64::try_from(peer.inbound.len()).expect("bounded");
+        let inbound = &mut peer.inbound;
+        let waiting = u64::try_from(inbound.waiting.len()).expect("bounded");
         let next = OutboxSeq(peer.in_next.0 + waiting);
         if seq < peer.in_next {
             let upto = peer.in_next.prev();
             self.after_all(Awaiting::Confirm { link, from, upto });
         } else if seq < next {
             // It waits here already; the source pushes again because it lost its link.
-            if let Some(first) = peer.inbound.iter_mut().find(|(_, s, _)| *s == seq) {
+            if let Some(first) = inbound.waiting.iter_mut().find(|(_, s, _)| *s == seq) {
                 first.0 = link;
             }
-        } else if seq > next || peer.inbound.len() >= limits::INBOUND_WAITING_MAX {
-            out.push(Effect::Expect { link, from, next });
+        } else if inbound.waiting.len() >= limits::INBOUND_WAITING_MAX {
+            inbound.turned_away = Some(link);
+        } else if seq > next {
+            if inbound.told != Some((link, next)) {
+                inbound.told = Some((link, next));
+                out.push(Effect::Expect { link, from, next });
+            }
         } else {
-            peer.inbound.push_back((link, seq, parcel));
+            inbound.waiting.push_back((link, seq, parcel));
             self.drain_inbound(now, from, out);
         }
     }
@@ -50,14 +84,21 @@ impl Shard {
     pub(super) fn drain_inbound(&mut self, now: Now, from: ShardId, out: &mut Vec<Effect>) {
         while self.admitting {
             let Some(peer) = self.peers.get_mut(&from) else { return };
-            let Some((_, _, parcel)) = peer.inbound.front() else { return };
+            let Some((_, _, parcel)) = peer.inbound.waiting.front() else {
+                let next = peer.in_next;
+                if let Some(link) = peer.inbound.turned_away.take() {
+                    peer.inbound.told = Some((link, next));
+                    out.push(Effect::Expect { link, from, next });
+                }
+                return;
+            };
             if let Some(account) = parcel.account()
                 && !self.is_loaded(account, Waiting::Inbound(from), out)
             {
                 return;
             }
             let peer = self.peers.get_mut(&from).expect("was here");
-            let Some((link, seq, parcel)) = peer.inbound.pop_front() else { return };
+            let Some((link, seq, parcel)) = peer.inbound.waiting.pop_front() else { return };
             self.take(now, from, seq, parcel, out);
             self.after_all(Awaiting::Confirm { link, from, upto: seq });
         }

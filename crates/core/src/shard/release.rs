@@ -10,7 +10,7 @@ use super::hot::Conn;
 use super::input::{DirectoryAnswer, Effect, LinkNo, ToConn, Token};
 
 /// What waits for a position.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Awaiting {
     /// A send was decided: its device is told.
     Decided { account: AccountId, device: DeviceNo, client_seq: ClientSeq },

@@ -68,6 +68,7 @@ impl Shard {
             conns: BTreeMap::new(),
             awaiting: VecDeque::new(),
             to_pump: BTreeSet::new(),
+            unread: BTreeSet::new(),
             progress: PendingProgress::default(),
             flushing: FlushState::default(),
             admitting: true,

@@ -8,6 +8,7 @@ use crate::entry::{Op, Slot};
 use crate::id::{AccountId, DeviceNo};
 use crate::limits;
 use crate::message::{Address, Message};
+use crate::mutation::{self, Mutation};
 use crate::seq::ClientSeq;
 
 use super::Shard;
@@ -42,6 +43,10 @@ impl Shard {
         }
         match self.turn(account, device, send.client_seq) {
             None => {}
+            Some(Turn::Before) if mutation::is_on(Mutation::N5) => {
+                let (client_seq, refusals) = (send.client_seq, Vec::new());
+                out.push(Effect::ToConn { conn, what: ToConn::SendAck { client_seq, refusals } });
+            }
             Some(Turn::Before) => self.after_all(Awaiting::AckAgain { account, device }),
             Some(Turn::TooEarly { expected }) => {
                 self.complain_of_gap((account, device), conn, expected, out);

@@ -13,7 +13,7 @@ use iris_core::entry::Entry;
 use iris_core::id::{AccountId, LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::shard::{OutboxItem, Peer, Recovered};
-use iris_core::takeover::EpochRow;
+use iris_core::takeover::{EpochRow, LogPart, log_parts};
 use iris_proto::stored_rows::PeerNumbers;
 use iris_store::{Checkpoint, ShardRef, StoreError};
 
@@ -89,20 +89,17 @@ impl Acquirer {
         checkpoint: Option<Checkpoint>,
     ) -> Result<Vec<Entry>, AcquireError> {
         let from = checkpoint.map(|c| c.epoch).unwrap_or_default();
-        let rows = self.store.epochs_from(at, from).await?;
-        let mut tail = Vec::new();
-        for row in rows.iter().filter(|row| row.epoch < epoch) {
-            let start = match checkpoint {
-                Some(checkpoint) if checkpoint.epoch == row.epoch => checkpoint.block,
-                Some(_) | None => row.first_block,
-            };
-            let end = self.end_of(row).await?;
-            let of_epoch = |entry: &Entry| entry.epoch == row.epoch;
-            let behind = |entry: &Entry| checkpoint.is_none_or(|c| entry.seq > c.pos);
-            if start < end {
-                let entries = self.lane_tail(row, end).await?.of_shard(at.shard, start);
-                tail.extend(entries.into_iter().filter(|e| of_epoch(e) && behind(e)));
+        let mut rows = Vec::new();
+        for row in self.store.epochs_from(at, from).await? {
+            if row.epoch < epoch {
+                rows.push((row, self.end_of(&row).await?));
             }
+        }
+        let behind = |entry: &Entry| checkpoint.is_none_or(|c| entry.seq > c.pos);
+        let mut tail = Vec::new();
+        for part in log_parts(checkpoint.map(|c| (c.epoch, c.block)), &rows, epoch) {
+            let entries = self.lane_tail(&part).await?.of_shard(at.shard, part.from);
+            tail.extend(entries.into_iter().filter(|e| e.epoch == part.epoch && behind(e)));
         }
         Ok(tail)
     }
@@ -119,12 +116,8 @@ impl Acquirer {
 
     /// The tail of a lane below `end`, read once for all shards that ended there. Shards that the
     /// session released earlier end earlier, each with what its own blocks said was written by then.
-    async fn lane_tail(
-        &self,
-        row: &EpochRow,
-        end: BlockSeq,
-    ) -> Result<Arc<LaneTail>, AcquireError> {
-        let lane = LaneId { session: row.session, lane: row.lane };
+    async fn lane_tail(&self, part: &LogPart) -> Result<Arc<LaneTail>, AcquireError> {
+        let (lane, end) = (LaneId { session: part.session, lane: part.lane }, part.end);
         let cell = Arc::clone(self.tails.lock().entry((lane, end)).or_default());
         let tail = cell.get_or_try_init(|| async {
             LaneTail::read(&self.store, lane, end).await.map_err(AcquireError::from)

@@ -63,6 +63,16 @@ impl World {
         self.feed(shard, input);
     }
 
+    /// The store does not answer a read.
+    pub(super) fn fail_load(&mut self) {
+        let Some((shard, load)) = self.loads.pop_front() else { return };
+        let input = match load {
+            Load::Account(account) => Input::LoadFailed { account },
+            Load::Inbox(account, asked, _) => Input::InboxLoaded { account, asked, items: None },
+        };
+        self.feed(shard, input);
+    }
+
     pub(super) fn flush_one(&mut self, written: bool) {
         let Some((shard, flush)) = self.flushes.pop_front() else { return };
         if written {

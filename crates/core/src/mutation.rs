@@ -1,0 +1,104 @@
+//! Known defects of the protocol, each a switch in the code that it breaks.
+//!
+//! The simulator switches one on and must find what it does; a simulator that does not is too weak.
+//! Only a build with the feature `mutations` has the switches; nothing that ships is one.
+
+use std::fmt;
+
+/// A defect. The names are those of the model of the shard log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutation {
+    /// A fence read covers blocks that are not durable yet.
+    M1,
+    /// The tail of a dead lane is read before its fence is written.
+    M2,
+    /// A dead lane is sealed without writing back what may be on a minority.
+    M3,
+    /// A seal is written by whoever is last. The switch is the store's.
+    M4,
+    /// Blocks are released without a fence read.
+    M5,
+    /// Blocks are released out of order.
+    M6,
+    /// A shard is released with entries on their way.
+    N1,
+    /// A shard is claimed though its session is neither sealed nor released it.
+    N2,
+    /// A shard that drains admits sends until it is gone.
+    N3,
+    /// A shard is served on after its release was sent.
+    N4,
+    /// The answer to a repeated send does not wait for the release of what it tells.
+    N5,
+    /// An outbox is pushed from the first new item, not from the first unconfirmed one.
+    N6,
+    /// A checkpoint may lie before its own ownership.
+    C1,
+}
+
+impl Mutation {
+    /// Every one.
+    pub const ALL: [Self; 13] = [
+        Self::M1,
+        Self::M2,
+        Self::M3,
+        Self::M4,
+        Self::M5,
+        Self::M6,
+        Self::N1,
+        Self::N2,
+        Self::N3,
+        Self::N4,
+        Self::N5,
+        Self::N6,
+        Self::C1,
+    ];
+
+    /// What is wrong with it on, in a few words.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::M1 => "a fence read covers blocks that are not durable",
+            Self::M2 => "the tail is read before the fence is written",
+            Self::M3 => "a lane is sealed without writing back its tail",
+            Self::M4 => "the last writer of a seal wins",
+            Self::M5 => "blocks are released without a fence read",
+            Self::M6 => "blocks are released out of order",
+            Self::N1 => "a shard is released with entries on their way",
+            Self::N2 => "a shard is claimed that is neither released nor sealed",
+            Self::N3 => "a draining shard admits sends until it is gone",
+            Self::N4 => "a shard is served on after its release was sent",
+            Self::N5 => "a repeated send is answered before its first is released",
+            Self::N6 => "an outbox is pushed from the first new item on",
+            Self::C1 => "a checkpoint lies before its own ownership",
+        }
+    }
+}
+
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches a defect on for this thread, or all off.
+#[cfg(feature = "mutations")]
+pub fn activate(mutation: Option<Mutation>) {
+    ACTIVE.set(mutation);
+}
+
+/// Whether a defect is on.
+#[cfg(feature = "mutations")]
+pub fn is_on(mutation: Mutation) -> bool {
+    ACTIVE.get() == Some(mutation)
+}
+
+/// Whether a defect is on: never, without the feature.
+#[cfg(not(feature = "mutations"))]
+pub const fn is_on(_: Mutation) -> bool {
+    false
+}
