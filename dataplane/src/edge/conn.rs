@@ -35,8 +35,6 @@ use attach::Attachment;
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// A write that takes longer is to a client that is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// While no owner serves the client, its sends are answered after this long.
-const OWNERLESS_PATIENCE: Duration = Duration::from_secs(1);
 /// A client that was asked to leave does so at a random time within this window.
 const LEAVE_JITTER: Duration = Duration::from_secs(5);
 
@@ -242,7 +240,7 @@ impl<'a, W: Sink> Conn<'a, W> {
                 _ = routes.changed(), if searching => self.attach("moved"),
                 () = self.leave.asked() => self.say_goodbye().await?,
                 found = self.lookups.next() => self.answer_lookup(found).await?,
-                () = tokio::time::sleep_until(deadline) => self.on_time()?,
+                () = tokio::time::sleep_until(deadline) => self.on_time().await?,
             }
         }
     }
@@ -257,13 +255,13 @@ impl<'a, W: Sink> Conn<'a, W> {
         let now_s = self.shared.clock.now().wall.0 / 1000;
         let left = Duration::from_secs(self.caller.expires_at_s.saturating_sub(now_s) + 1);
         let mut deadline = silent.min(Instant::now() + left);
-        if let Some(retry) = self.attachment.retry_at() {
-            deadline = deadline.min(retry);
+        for due in [self.attachment.retry_at(), self.attachment.put_off_at()] {
+            deadline = due.map_or(deadline, |due| deadline.min(due));
         }
         self.leave_by.map_or(deadline, |leave| deadline.min(leave))
     }
 
-    fn on_time(&mut self) -> Result<(), End> {
+    async fn on_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now >= self.heard_at + self.shared.config.keepalive * 2 {
             return Err((Code::GoingAway, "nothing was heard for too long").into());
@@ -277,7 +275,7 @@ impl<'a, W: Sink> Conn<'a, W> {
         if self.attachment.retry_at().is_some_and(|retry| now >= retry) {
             self.attach("moved");
         }
-        Ok(())
+        self.put_off_unanswered().await
     }
 
     /// Asks the client to leave in its own time.

@@ -26,6 +26,8 @@ use super::{Conn, End};
 const RETRY: Duration = Duration::from_millis(20);
 /// And less often the longer it takes.
 const RETRY_MAX: Duration = Duration::from_millis(250);
+/// While no owner serves the client, its sends are answered after this long.
+const OWNERLESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Attachment {
@@ -39,6 +41,10 @@ pub(super) struct Attachment {
     handed: InboxSeq,
     stream_gen: u32,
     retry: Duration,
+    /// Since when nobody serves the client, however often owners were asked meanwhile.
+    unserved_since: Instant,
+    /// The lowest number that came while nobody served the client, and has no answer.
+    unanswered: Option<u64>,
     /// When the client said HELLO.
     begun: WallMs,
 }
@@ -54,7 +60,7 @@ struct Said {
 
 enum State {
     /// No owner is known, or the one that is known turned the client away.
-    Nowhere { since: Instant, retry_at: Instant },
+    Nowhere { retry_at: Instant },
     /// An owner was asked.
     Asked(Arc<Link>),
     /// An owner serves the client.
@@ -70,12 +76,14 @@ impl Attachment {
         };
         Self {
             shard: None,
-            state: State::Nowhere { since: now, retry_at: now },
+            state: State::Nowhere { retry_at: now },
             said,
             told: said,
             handed: caller.cursor,
             stream_gen: caller.stream_gen,
             retry: RETRY,
+            unserved_since: now,
+            unanswered: None,
             begun,
         }
     }
@@ -104,12 +112,21 @@ impl Attachment {
         }
     }
 
-    /// Since when no owner serves the client.
-    pub(super) fn ownerless_since(&self) -> Option<Instant> {
-        match &self.state {
-            State::Nowhere { since, .. } => Some(*since),
-            State::Asked(_) | State::Served(_) => None,
-        }
+    /// A send came while nobody serves the client. It goes nowhere: its client sends it again.
+    pub(super) fn lacks_answer(&mut self, client_seq: u64) {
+        let lowest = self.unanswered.get_or_insert(client_seq);
+        *lowest = client_seq.min(*lowest);
+    }
+
+    /// When the client is told to send again, if no owner serves it before.
+    pub(super) fn put_off_at(&self) -> Option<Instant> {
+        self.unanswered.map(|_| self.unserved_since + OWNERLESS_PATIENCE)
+    }
+
+    /// The number from which on the client should send again, once that is due.
+    pub(super) fn take_put_off(&mut self, now: Instant) -> Option<u64> {
+        self.put_off_at().filter(|due| *due <= now)?;
+        self.unanswered.take()
     }
 
     pub(super) fn is_congested(&self) -> bool {
@@ -125,7 +142,7 @@ impl Attachment {
 
     pub(super) fn retry_at(&self) -> Option<Instant> {
         match &self.state {
-            State::Nowhere { retry_at, .. } => Some(*retry_at),
+            State::Nowhere { retry_at } => Some(*retry_at),
             State::Asked(_) | State::Served(_) => None,
         }
     }
@@ -177,7 +194,7 @@ impl<W: Sink> Conn<'_, W> {
         let Some((link, _)) = joined else {
             let retry = self.attachment.retry;
             self.attachment.retry = (retry * 2).min(RETRY_MAX);
-            if let State::Nowhere { retry_at, .. } = &mut self.attachment.state {
+            if let State::Nowhere { retry_at } = &mut self.attachment.state {
                 *retry_at = Instant::now() + retry;
             }
             return;
@@ -205,6 +222,8 @@ impl<W: Sink> Conn<'_, W> {
         let link = Arc::clone(link);
         self.attachment.state = State::Served(Arc::clone(&link));
         self.attachment.retry = RETRY;
+        // Whatever had no answer is sent again from the number that the owner expects.
+        self.attachment.unanswered = None;
         // Deliveries may come before this answer, and what the client said to them went nowhere.
         let (ack, window) = self.attachment.unsaid();
         if let Some(ack) = ack {
@@ -297,6 +316,9 @@ impl<W: Sink> Conn<'_, W> {
             // Nobody knows what the lost owner decided: everything without an answer is sent again,
             // once a new owner has it.
             put_off(0, 300, out);
+        } else {
+            // What was sent to the owner of before may have found the shard gone.
+            self.attachment.lacks_answer(0);
         }
         self.attach(cause);
     }
@@ -305,8 +327,11 @@ impl<W: Sink> Conn<'_, W> {
         self.detach();
         self.early.clear();
         let now = Instant::now();
+        if self.attachment.served().is_some() {
+            self.attachment.unserved_since = now;
+        }
         let retry_at = now + self.attachment.retry;
-        self.attachment.state = State::Nowhere { since: now, retry_at };
+        self.attachment.state = State::Nowhere { retry_at };
     }
 
     /// Leaves the stream that the client is on, if any.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::super::carrier::Sink;
 use super::super::hello;
 use super::attach::put_off;
-use super::{Conn, End, OWNERLESS_PATIENCE, decode, encode};
+use super::{Conn, End, decode, encode};
 
 /// Look-ups of handles that a client may have under way.
 const LOOKUPS_MAX: usize = 4;
@@ -108,16 +108,21 @@ impl<W: Sink> Conn<'_, W> {
             link.send(self.id, edge_item::Kind::Frame(frame), bytes);
             return Ok(());
         }
-        let since = self.attachment.ownerless_since();
-        let long = since.is_some_and(|since| since.elapsed() >= OWNERLESS_PATIENCE);
-        if frame.known() == Some(FrameType::Send) && self.welcomed && long {
-            let mut out = BytesMut::new();
+        if frame.known() == Some(FrameType::Send) && self.welcomed {
             let send = client::Send::decode(frame.payload);
             let send = send.map_err(|_| End::from((Code::Protocol, "SEND cannot be decoded")))?;
-            put_off(send.client_seq, 500, &mut out);
-            return self.write(out.freeze(), 1).await;
+            self.attachment.lacks_answer(send.client_seq);
+            return self.put_off_unanswered().await;
         }
         Ok(())
+    }
+
+    /// Tells a client that nobody serves to send again, from the lowest number without an answer on.
+    pub(super) async fn put_off_unanswered(&mut self) -> Result<(), End> {
+        let Some(client_seq) = self.attachment.take_put_off(Instant::now()) else { return Ok(()) };
+        let mut out = BytesMut::new();
+        put_off(client_seq, 500, &mut out);
+        self.write(out.freeze(), 1).await
     }
 
     async fn call(&mut self, frame: Frame) -> Result<(), End> {
