@@ -55,6 +55,9 @@ enum Command {
     /// Measure the running cluster, and write docs/benchmarks.md
     #[command(disable_help_flag = true)]
     Bench(Rest),
+    /// Run the core in thousands of simulated worlds and hold what happens to every invariant
+    #[command(disable_help_flag = true)]
+    Sim(Rest),
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -181,17 +184,21 @@ fn run(command: Command) -> Result<u8> {
             return command.interactive();
         }
         Command::Test(options) => test::run(&options, &Progress::new())?,
-        Command::Bench(rest) => {
-            let run = ["run", "--quiet", "--release", "-p", "iris-bench", "--"];
-            let repository = crate::env::Env::open()?.repo;
-            return Cmd::new("cargo").args(run).args(rest.args).dir(repository).interactive();
-        }
+        Command::Bench(rest) => return run_package("iris-bench", rest),
+        Command::Sim(rest) => return run_package("iris-sim", rest),
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),
         Command::Cluster(inside) => return look_after(inside),
     }
     Ok(0)
+}
+
+/// Runs a program of the repository that is no part of what it builds.
+fn run_package(package: &str, rest: Rest) -> Result<u8> {
+    let run = ["run", "--quiet", "--release", "-p", package, "--"];
+    let repository = crate::env::Env::open()?.repo;
+    Cmd::new("cargo").args(run).args(rest.args).dir(repository).interactive()
 }
 
 fn bring_up(args: Up) -> Result<()> {

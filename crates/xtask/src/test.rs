@@ -41,6 +41,7 @@ In this order, and at the first failure it stops and says what to do:
   format    cargo fmt --check --all
   lint      cargo clippy --release --workspace --all-targets -- -D warnings
   tidy      cargo xtask tidy: layers, libraries, file lengths, words
+  worlds    the simulator: a thousand worlds, each of which keeps every promise
   tools     Kubernetes, etcd and Helm are built from source, unless they are cached
   tests     cargo test --release --workspace, without the scenarios of the cluster; that the
             generated definitions and references are those of the code is one of these tests
@@ -70,8 +71,11 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<()> {
     plan.stage("machine", root, || up::machine::prepare_for_tests(&env, scenarios))?;
     if unit {
         checks(&mut plan)?;
-        let docs = ["test", "--release", "--workspace", "--doc"];
+        let docs = ["test", "--release", "--workspace", "--exclude", targets::SIMULATOR, "--doc"];
         plan.stage("examples", "the example that failed is named above", || cargo(&env, &docs))?;
+        let simulate = ["test", "--release", "-p", targets::SIMULATOR];
+        let seed = "`cargo xtask sim --seed N` says what happened in a world that failed";
+        plan.stage("worlds", seed, || cargo(&env, &simulate))?;
         // Tests take them from the cache. Here people see what takes minutes on a new machine.
         plan.stage("tools", "what go says above", || tools::build(&env))?;
     }

@@ -12,6 +12,10 @@ use crate::env::Env;
 /// The test target with the scenarios on the cluster.
 pub(super) const CLUSTER: &str = "cluster";
 
+/// The package with the simulator. It has the core compiled with known defects as switches, so it is
+/// compiled by itself: beside the others, all of them would have the switches.
+pub(super) const SIMULATOR: &str = "iris-sim";
+
 /// The targets with tests.
 #[derive(Debug)]
 pub(super) struct Targets {
@@ -26,6 +30,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    name: String,
     targets: Vec<Target>,
 }
 
@@ -50,7 +55,8 @@ impl Targets {
     fn parse(metadata: &str) -> Result<Self> {
         let metadata: Metadata = serde_json::from_str(metadata).context("cargo metadata")?;
         let of_kind = |kind: &str| {
-            let targets = metadata.packages.iter().flat_map(|package| &package.targets);
+            let others = metadata.packages.iter().filter(|package| package.name != SIMULATOR);
+            let targets = others.flat_map(|package| &package.targets);
             let tested =
                 targets.filter(|target| target.test && target.kind.iter().any(|k| k == kind));
             tested.map(|target| target.name.clone()).collect()
@@ -64,10 +70,11 @@ impl Targets {
     }
 
     /// What cargo is told to run all tests that need no cluster. It knows no way to leave out one
-    /// target, so the others are named. Packages are not: choosing some would choose other features
-    /// of the libraries, and compile them again.
+    /// target, so the others are named. Packages are not, but for the simulator: choosing some would
+    /// choose other features of the libraries, and compile them again.
     pub(super) fn unit_arguments(&self) -> Vec<&str> {
-        let mut args = vec!["test", "--release", "--workspace", "--no-fail-fast", "--lib"];
+        let mut args = vec!["test", "--release", "--workspace", "--exclude", SIMULATOR];
+        args.extend(["--no-fail-fast", "--lib"]);
         args.extend(self.bins.iter().flat_map(|name| ["--bin", name]));
         let tests = self.tests.iter().filter(|name| *name != CLUSTER);
         args.extend(tests.flat_map(|name| ["--test", name]));
@@ -82,12 +89,15 @@ mod tests {
     #[test]
     fn all_but_the_cluster_is_named() {
         let metadata = r#"{"packages": [
-            {"targets": [
+            {"name": "one", "targets": [
                 {"name": "a", "kind": ["lib"], "test": true},
                 {"name": "b", "kind": ["bin"], "test": true},
                 {"name": "quiet", "kind": ["bin"], "test": false}
             ]},
-            {"targets": [
+            {"name": "iris-sim", "targets": [
+                {"name": "worlds", "kind": ["test"], "test": true}
+            ]},
+            {"name": "other", "targets": [
                 {"name": "cluster", "kind": ["test"], "test": true},
                 {"name": "region", "kind": ["test"], "test": true}
             ]}
@@ -95,6 +105,9 @@ mod tests {
         let targets = Targets::parse(metadata).unwrap();
         assert!(targets.has_cluster());
         let line = targets.unit_arguments().join(" ");
-        assert_eq!(line, "test --release --workspace --no-fail-fast --lib --bin b --test region");
+        let packages = "--workspace --exclude iris-sim";
+        let wanted =
+            format!("test --release {packages} --no-fail-fast --lib --bin b --test region");
+        assert_eq!(line, wanted);
     }
 }

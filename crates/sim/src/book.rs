@@ -1,0 +1,175 @@
+//! What is written down of a run: its history, its counts, its trace.
+
+use std::collections::BTreeMap;
+
+use iris_check::history::{
+    AccountNo, Device, Event, Item, Lane, Message, MessageNo, Outcome, SessionNo, Target, What,
+};
+use iris_core::account::{InboxContent, InboxItem};
+use iris_core::id::{AccountId, LaneId, SessionId};
+use iris_core::message::{Address, Bodies};
+
+/// Things that must have happened in some runs, or the simulator looks in the wrong place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sometimes {
+    /// Sessions that were taken over.
+    pub takeovers: u64,
+    /// Lanes that were sealed above what their session had released: somebody's send of unknown outcome
+    /// was kept.
+    pub unacknowledged_tails: u64,
+    /// Sessions that found their fence.
+    pub fenced: u64,
+    /// Blocks of a sealed lane that reached a replica at or above the seal.
+    pub late_blocks: u64,
+    /// Sends without an answer that turned out to be decided.
+    pub unknown_sends_done: u64,
+    /// And that turned out not to be.
+    pub unknown_sends_undone: u64,
+    /// Swaps without an answer that had happened.
+    pub unknown_swaps_done: u64,
+    /// And that had not.
+    pub unknown_swaps_undone: u64,
+    /// Plain writes that were given up.
+    pub unknown_writes: u64,
+    /// Moves that handed their shard over.
+    pub moves: u64,
+    /// Moves that were given up before a release.
+    pub cancelled_moves: u64,
+    /// Releases after which the target did not claim in its time.
+    pub unclaimed: u64,
+    /// Shards that were claimed with entries to replay.
+    pub replays: u64,
+    /// Claims that somebody else won.
+    pub lost_claims: u64,
+    /// Connections that were attached to another owner without their client's doing.
+    pub reattached: u64,
+    /// Places that a device got from the store.
+    pub read_back: u64,
+}
+
+impl Sometimes {
+    /// Each with its name.
+    pub fn all(&self) -> [(&'static str, u64); 16] {
+        [
+            ("takeovers", self.takeovers),
+            ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
+            ("fenced owners", self.fenced),
+            ("late writes of fenced owners", self.late_blocks),
+            ("unknown sends that had happened", self.unknown_sends_done),
+            ("unknown sends that had not", self.unknown_sends_undone),
+            ("unknown swaps that had happened", self.unknown_swaps_done),
+            ("unknown swaps that had not", self.unknown_swaps_undone),
+            ("unknown writes", self.unknown_writes),
+            ("moves", self.moves),
+            ("moves given up", self.cancelled_moves),
+            ("releases that the target did not claim", self.unclaimed),
+            ("claims with entries to replay", self.replays),
+            ("lost claims", self.lost_claims),
+            ("connections attached again", self.reattached),
+            ("pages read from the store", self.read_back),
+        ]
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.takeovers += other.takeovers;
+        self.unacknowledged_tails += other.unacknowledged_tails;
+        self.fenced += other.fenced;
+        self.late_blocks += other.late_blocks;
+        self.unknown_sends_done += other.unknown_sends_done;
+        self.unknown_sends_undone += other.unknown_sends_undone;
+        self.unknown_swaps_done += other.unknown_swaps_done;
+        self.unknown_swaps_undone += other.unknown_swaps_undone;
+        self.unknown_writes += other.unknown_writes;
+        self.moves += other.moves;
+        self.cancelled_moves += other.cancelled_moves;
+        self.unclaimed += other.unclaimed;
+        self.replays += other.replays;
+        self.lost_claims += other.lost_claims;
+        self.reattached += other.reattached;
+        self.read_back += other.read_back;
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) history: Vec<Event>,
+    pub(crate) sometimes: Sometimes,
+    /// How often each kind of fault was made.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// Shards that somebody could not recover, and why: a defect, whatever else is found.
+    pub(crate) unreadable: Vec<(u64, String)>,
+    accounts: BTreeMap<AccountId, AccountNo>,
+    sessions: BTreeMap<SessionId, SessionNo>,
+}
+
+impl Book {
+    pub(crate) fn note(&mut self, at: u64, what: What) {
+        self.history.push(Event { at, what });
+    }
+
+    pub(crate) fn account(&mut self, account: AccountId) -> AccountNo {
+        let next = u32::try_from(self.accounts.len()).expect("few accounts");
+        *self.accounts.entry(account).or_insert(AccountNo(next))
+    }
+
+    pub(crate) fn session(&mut self, session: SessionId) -> SessionNo {
+        let next = u32::try_from(self.sessions.len()).expect("few sessions");
+        *self.sessions.entry(session).or_insert(SessionNo(next))
+    }
+
+    pub(crate) fn lane(&mut self, lane: LaneId) -> Lane {
+        Lane { session: self.session(lane.session), lane: lane.lane.0 }
+    }
+
+    pub(crate) fn device(&mut self, account: AccountId, device: u32) -> Device {
+        Device { account: self.account(account), device }
+    }
+
+    pub(crate) fn target(&mut self, to: Address) -> Target {
+        match to {
+            Address::Account(account) => Target::Account(self.account(account)),
+            Address::Group(_) => unreachable!("nobody writes to groups yet"),
+        }
+    }
+
+    pub(crate) fn decided(&mut self, at: u64, by: Device, number: u64, outcome: Outcome) {
+        self.note(at, What::Decided { by, number, outcome });
+    }
+
+    /// A place of an inbox, as the device of `account` that was given it has it.
+    pub(crate) fn item(&mut self, account: AccountId, item: &InboxItem, twice: bool) -> Item {
+        match &item.content {
+            InboxContent::Message(message) => {
+                let message_no = MessageNo(number_of(&message.bodies));
+                let noted = Message {
+                    message: message_no,
+                    from: self.device(message.sender, message.sender_device.0),
+                    to: self.target(message.to),
+                    clock: message.clock.0,
+                    conv_seq: None,
+                    body: message_no.0,
+                };
+                // A message to oneself has two places: first the sender's, then the recipient's.
+                let to_self = message.to == Address::Account(account);
+                let own = message.sender == account && !(to_self && twice);
+                if own { Item::Own(noted) } else { Item::Message(noted) }
+            }
+            InboxContent::Notice(notice) => Item::Notice {
+                message: MessageNo(u64::from_be_bytes(notice.msg_id.0[8..].try_into().expect("8"))),
+                code: notice.code.number().into(),
+            },
+            InboxContent::Hole => Item::Hole,
+        }
+    }
+}
+
+/// The number that a sender put into its bodies.
+pub(crate) fn number_of(bodies: &Bodies) -> u64 {
+    let bytes = match bodies {
+        Bodies::Shared(bytes) => bytes.as_ref(),
+        Bodies::PerDevice(bodies) => bodies.first().map(|(_, b)| b.as_ref()).unwrap_or_default(),
+    };
+    bytes.get(..8).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_be_bytes)
+}

@@ -1,0 +1,355 @@
+//! People: each device is a client with a disk of its own, as an SDK is.
+
+mod hears;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use iris_check::history::{MessageNo, What};
+use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId, TenantNo};
+use iris_core::message::{Address, Bodies};
+use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::shard::{Conn, Input, LinkNo, Send};
+
+use crate::network::{End, Node, StreamNo};
+use crate::owner::Call;
+use crate::packet::{Hello, Packet};
+use crate::plan::{Act, Deed};
+use crate::world::{EDGES, Event, Party, World};
+
+/// Deliveries that may be without ack.
+const WINDOW_MESSAGES: u32 = 64;
+const WINDOW_BYTES: u32 = 64 * 1024;
+/// A client that hears nothing of a number for so long gives its connection up.
+const SILENCE_US: u64 = 6_000_000;
+/// Sends that may be without answer.
+const IN_FLIGHT_MAX: usize = 256;
+/// A device that is not registered asks again so often.
+const REGISTER_US: u64 = 300_000;
+
+/// What a device wakes up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// To register.
+    Register,
+    /// To connect.
+    Connect,
+    /// To send everything undecided again, from where it was told to.
+    SendAgain { turn: u64 },
+    /// To see whether the connection is dead.
+    Watch { turn: u64 },
+    /// To read on.
+    ReadOn,
+}
+
+/// A message that is on the device's disk and not decided.
+#[derive(Debug, Clone, Copy)]
+struct Unsent {
+    number: u64,
+    message: u64,
+    to: Address,
+    transmitted: bool,
+}
+
+/// A device. See the module.
+#[derive(Debug)]
+pub(crate) struct Device {
+    account: AccountId,
+    key: PublicKey,
+    number: Option<DeviceNo>,
+    disk: Disk,
+    conn: Option<StreamNo>,
+    welcomed: bool,
+    away_until: u64,
+    reading_from: u64,
+    heard_at: u64,
+    backoff_us: u64,
+    turn: u64,
+    /// From which number on it is about to send everything again.
+    send_again_from: Option<u64>,
+    /// Whether its first WELCOME came.
+    linked: bool,
+    /// The head of its inbox, by the last WELCOME and what came since.
+    head: InboxSeq,
+}
+
+/// What is on the device's disk.
+#[derive(Debug, Default)]
+struct Disk {
+    cursor: InboxSeq,
+    acked: InboxSeq,
+    stream_gen: u32,
+    next_number: u64,
+    undecided: VecDeque<Unsent>,
+}
+
+impl Device {
+    pub(crate) fn identity(&self) -> (AccountId, PublicKey, String) {
+        (self.account, self.key, "device".to_owned())
+    }
+
+    /// Nothing keeps it away any more.
+    pub(crate) fn come_back(&mut self) {
+        (self.away_until, self.reading_from, self.backoff_us) = (0, 0, 50_000);
+    }
+
+    /// How far it came, if it has everything: the stream and its last place.
+    pub(crate) fn drained(&self) -> Option<(u32, u64)> {
+        let all = self.linked && self.welcomed && self.disk.cursor >= self.head;
+        all.then_some((self.disk.stream_gen, self.disk.cursor.0))
+    }
+
+    /// Whether everything that it sent is decided and it is connected.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.linked
+            && self.welcomed
+            && self.disk.undecided.is_empty()
+            && self.disk.acked == self.disk.cursor
+            && self.disk.cursor >= self.head
+    }
+}
+
+impl World {
+    pub(crate) fn populate(&mut self) {
+        for (person, devices) in self.plan.people.clone().into_iter().enumerate() {
+            let shard = u16::try_from(self.random.between(0, u64::from(self.count.get()) - 1));
+            let shard = ShardId::new(shard.expect("few shards"));
+            let account = AccountId::in_shard(shard, self.count, TenantNo(0), self.random.bits());
+            self.book.account(account);
+            for device in 0..devices {
+                let mut key = [device; 32];
+                key[0] = u8::try_from(person).expect("few people");
+                let us = self.random.between(300_000, 1_500_000) + u64::from(device) * 300_000;
+                let index = self.devices.len();
+                self.devices.push(Device {
+                    account,
+                    key: PublicKey(key),
+                    number: None,
+                    disk: Disk { next_number: 1, ..Disk::default() },
+                    conn: None,
+                    welcomed: false,
+                    away_until: 0,
+                    reading_from: 0,
+                    heard_at: 0,
+                    backoff_us: 50_000,
+                    turn: 0,
+                    send_again_from: None,
+                    linked: false,
+                    head: InboxSeq(0),
+                });
+                self.agenda.after(us, Event::Device { device: index, wake: Wake::Register });
+            }
+        }
+    }
+
+    /// The device of a person, by their numbers in the plan.
+    fn device_of(&self, person: usize, device: usize) -> Option<usize> {
+        let before: usize = self.plan.people.iter().take(person).map(|n| usize::from(*n)).sum();
+        let count = usize::from(*self.plan.people.get(person)?);
+        (device < count).then_some(before + device)
+    }
+
+    pub(crate) fn act(&mut self, deed: Deed) {
+        let Some(device) = self.device_of(deed.person, deed.device) else { return };
+        let now = self.now();
+        match deed.act {
+            Act::Send { to } => self.compose(device, to),
+            Act::Reconnect => self.hang_up(device),
+            Act::StopReading { us } => {
+                self.devices[device].reading_from = now + us;
+                self.agenda.after(us, Event::Device { device, wake: Wake::ReadOn });
+            }
+            Act::GoAway { us } => {
+                self.devices[device].away_until = now + us;
+                self.hang_up(device);
+            }
+        }
+    }
+
+    pub(crate) fn wake(&mut self, device: usize, wake: Wake) {
+        match wake {
+            Wake::Register => self.register(device),
+            Wake::Connect => self.dial(device),
+            Wake::SendAgain { turn } if self.devices[device].turn == turn => {
+                if let Some(from) = self.devices[device].send_again_from.take() {
+                    self.transmit_from(device, from);
+                }
+            }
+            Wake::Watch { turn } if self.devices[device].turn == turn => self.watch(device),
+            Wake::SendAgain { .. } | Wake::Watch { .. } => {}
+            Wake::ReadOn => self.read_on(device),
+        }
+    }
+
+    fn register(&mut self, device: usize) {
+        let state = &self.devices[device];
+        if state.number.is_some() {
+            return;
+        }
+        let shard = state.account.shard(self.count);
+        if let Some(route) = self.control.board.get(&shard).copied() {
+            self.call_from(Node::Edge(0), route.owner, Call::Open { device, shard });
+        }
+        self.agenda.after(REGISTER_US, Event::Device { device, wake: Wake::Register });
+    }
+
+    pub(crate) fn registered(&mut self, device: usize, number: DeviceNo) {
+        if self.devices[device].number.is_none() {
+            self.devices[device].number = Some(number);
+            self.agenda.after(1_000, Event::Device { device, wake: Wake::Connect });
+        }
+    }
+
+    fn dial(&mut self, device: usize) {
+        let now = self.now();
+        let state = &mut self.devices[device];
+        let Some(number) = state.number.filter(|_| state.conn.is_none()) else { return };
+        if state.away_until > now {
+            let us = state.away_until - now + 1;
+            self.agenda.after(us, Event::Device { device, wake: Wake::Connect });
+            return;
+        }
+        state.turn += 1;
+        (state.welcomed, state.heard_at) = (false, now);
+        let turn = state.turn;
+        let hello = Hello {
+            account: state.account,
+            device: number,
+            cursor: state.disk.cursor,
+            stream_gen: state.disk.stream_gen,
+            window_messages: WINDOW_MESSAGES,
+            window_bytes: WINDOW_BYTES,
+        };
+        let edge = self.random.index(EDGES);
+        let Some(stream) = self.connect(Party::Device(device), Party::Edge(edge)) else { return };
+        self.devices[device].conn = Some(stream);
+        self.send(stream, End::Opener, Packet::Hello(hello));
+        self.agenda.after(SILENCE_US, Event::Device { device, wake: Wake::Watch { turn } });
+    }
+
+    fn hang_up(&mut self, device: usize) {
+        if let Some(stream) = self.devices[device].conn {
+            self.close_stream(stream, Some(Party::Device(device)));
+            self.device_lost(device, stream);
+        }
+    }
+
+    pub(crate) fn device_lost(&mut self, device: usize, stream: StreamNo) {
+        let state = &mut self.devices[device];
+        if state.conn != Some(stream) {
+            return;
+        }
+        (state.conn, state.welcomed, state.send_again_from) = (None, false, None);
+        state.turn += 1;
+        let us = state.backoff_us;
+        state.backoff_us = (2 * us).min(5_000_000);
+        let (account, number) = (state.account, state.number);
+        if let Some(number) = number {
+            let by = self.book.device(account, number.0);
+            self.note(What::Disconnected { by });
+        }
+        let us = self.random.between(1_000, us);
+        self.agenda.after(us, Event::Device { device, wake: Wake::Connect });
+    }
+
+    /// A person writes: the message gets its number on the disk before it is sent.
+    fn compose(&mut self, device: usize, to: usize) {
+        let to = match self.device_of(to, 0) {
+            Some(other) => Address::Account(self.devices[other].account),
+            None => {
+                let nobody = u128::MAX - u128::from(self.now());
+                Address::Account(AccountId::in_shard(
+                    ShardId::new(0),
+                    self.count,
+                    TenantNo(0),
+                    nobody,
+                ))
+            }
+        };
+        let state = &mut self.devices[device];
+        if !state.linked {
+            return;
+        }
+        self.messages += 1;
+        let message = self.messages;
+        let number = state.disk.next_number;
+        state.disk.next_number += 1;
+        state.disk.undecided.push_back(Unsent { number, message, to, transmitted: false });
+        let (account, device_no) = (state.account, state.number.expect("it is linked").0);
+        let by = self.book.device(account, device_no);
+        let to = self.book.target(to);
+        let (message, body) = (MessageNo(message), message);
+        self.note(What::Send { by, number, message, to, body, expires_at: 0 });
+        if self.devices[device].welcomed {
+            self.transmit_from(device, number);
+        } else {
+            // It waits on the disk: nobody has been asked yet.
+            self.note(What::Disconnected { by });
+        }
+    }
+
+    /// Sends everything undecided, from a number on, as far as the credit goes.
+    fn transmit_from(&mut self, device: usize, from: u64) {
+        let state = &mut self.devices[device];
+        let (Some(stream), true) = (state.conn, state.welcomed) else { return };
+        let mut again = Vec::new();
+        let mut sends = Vec::new();
+        for unsent in state.disk.undecided.iter_mut().take(IN_FLIGHT_MAX) {
+            if unsent.number < from {
+                continue;
+            }
+            if unsent.transmitted {
+                again.push(unsent.number);
+            }
+            unsent.transmitted = true;
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&state.account.to_bytes()[..8]);
+            id[8..].copy_from_slice(&unsent.message.to_be_bytes());
+            sends.push(Send {
+                client_seq: ClientSeq(unsent.number),
+                msg_id: MsgId(id),
+                to: unsent.to,
+                bodies: Bodies::Shared(Bytes::copy_from_slice(&unsent.message.to_be_bytes())),
+                expires_at_ms: 0,
+            });
+        }
+        let (account, number) = (state.account, state.number);
+        let by = self.book.device(account, number.expect("it is welcomed").0);
+        for number in again {
+            self.note(What::SendAgain { by, number });
+        }
+        let conn = Conn { link: LinkNo(0), id: 0 };
+        for send in sends {
+            let input = Input::Send { conn, send };
+            self.send(stream, End::Opener, Packet::FromDevice(input));
+        }
+    }
+
+    /// A connection on which nothing is heard while something waits is given up.
+    fn watch(&mut self, device: usize) {
+        let now = self.now();
+        let state = &self.devices[device];
+        let waits = !state.welcomed || !state.disk.undecided.is_empty();
+        let turn = state.turn;
+        if state.conn.is_some() && waits && now - state.heard_at >= SILENCE_US {
+            return self.hang_up(device);
+        }
+        let us = 1_000_000;
+        self.agenda.after(us, Event::Device { device, wake: Wake::Watch { turn } });
+    }
+
+    fn read_on(&mut self, device: usize) {
+        let now = self.now();
+        let state = &mut self.devices[device];
+        if state.reading_from > now {
+            return;
+        }
+        let (Some(stream), true) = (state.conn, state.welcomed) else { return };
+        if state.disk.acked < state.disk.cursor {
+            state.disk.acked = state.disk.cursor;
+            let conn = Conn { link: LinkNo(0), id: 0 };
+            let input = Input::Ack { conn, seq: state.disk.cursor };
+            self.send(stream, End::Opener, Packet::FromDevice(input));
+        }
+    }
+}
