@@ -138,6 +138,10 @@ pub struct Bounds {
     pub drain_us: u64,
     /// Once nothing is broken, everything says that it is well within this time.
     pub ready_us: u64,
+    /// Whoever watches somebody is told within this time whether they are there.
+    pub presence_us: u64,
+    /// Whoever wrote something is told within this time that it arrived.
+    pub receipt_us: u64,
 }
 
 impl Default for Bounds {
@@ -149,6 +153,8 @@ impl Default for Bounds {
             settle_us: 10_000_000,
             drain_us: 60_000_000,
             ready_us: 120_000_000,
+            presence_us: 2_000_000,
+            receipt_us: 5_000_000,
         }
     }
 }

@@ -10,7 +10,7 @@ mod index;
 use serde::{Deserialize, Serialize};
 
 pub use file::{ReadError, read, write};
-pub use index::{Index, Placed, Sending};
+pub use index::{Block, Index, Placed, Sending};
 
 /// An account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -273,8 +273,37 @@ pub enum What {
         /// Whether they are there.
         online: bool,
     },
-    /// A message was erased for everybody, and the device that asked was told so.
+    /// An account is there with its first device, or gone with its last.
+    Here {
+        /// Which.
+        account: AccountNo,
+        /// Whether it is.
+        here: bool,
+    },
+    /// A device watches whether an account is there, or does not any more.
+    Watches {
+        /// Which device.
+        by: Device,
+        /// Whom.
+        of: AccountNo,
+        /// Whether it does.
+        on: bool,
+    },
+    /// An account blocks another one, or does not any more: as its device was told.
+    Blocks {
+        /// Who.
+        account: AccountNo,
+        /// Whom.
+        whom: AccountNo,
+        /// Whether it does.
+        on: bool,
+        /// When it was asked for.
+        asked_at: u64,
+    },
+    /// A device of an account has it on its disk that a message was erased for everybody.
     Erased {
+        /// Whose device.
+        account: AccountNo,
         /// Which message.
         message: MessageNo,
     },
@@ -284,6 +313,12 @@ pub enum What {
         by: Device,
         /// When it was asked for.
         asked_at: u64,
+        /// Of which conversation: the other person, or the group.
+        conversation: Target,
+        /// No message with this clock or a higher one is missing, of those that the account had when
+        /// it asked; nothing where history is not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        whole_from: Option<u64>,
         /// The messages, with their bodies.
         messages: Vec<MessageNo>,
     },

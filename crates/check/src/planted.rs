@@ -174,13 +174,25 @@ const CHANGES: &[(Invariant, &str, Change)] = &[
         send(events, 31_000, ANN_PHONE, 4, MessageNo(905), Target::Account(BEN));
         decide(events, 32_000, ANN_PHONE, 4, Outcome::Refused(5001));
     }),
-    (Invariant::I10, "an erased message is delivered", |events| {
-        events.push(at(5_000, What::Erased { message: MessageNo(4) }));
+    (Invariant::I1, "a page of history has a gap", |events| {
+        let (by, asked_at, conversation) = (BEN_PHONE, 98_000, Target::Account(ANN));
+        let (messages, whole_from) = (vec![MessageNo(3), MessageNo(1)], Some(1_000));
+        events.push(at(99_000, What::Fetched { by, asked_at, conversation, whole_from, messages }));
+    }),
+    (Invariant::I10, "a new device is given an erased message", |events| {
+        let (account, message) = (CAT_PHONE.account, MessageNo(6));
+        events.push(at(5_000, What::Erased { account, message }));
+        for event in events.iter_mut() {
+            if matches!(event.what, What::Linked { device: CAT_PHONE, .. }) {
+                event.at = 6_000;
+            }
+        }
     }),
     (Invariant::I10, "an erased message is in the history", |events| {
-        events.push(at(90_000, What::Erased { message: MessageNo(1) }));
-        let messages = vec![MessageNo(2), MessageNo(1)];
-        events.push(at(99_000, What::Fetched { by: BEN_PHONE, asked_at: 98_000, messages }));
+        events.push(at(90_000, What::Erased { account: BEN, message: MessageNo(1) }));
+        let (by, asked_at, conversation) = (BEN_PHONE, 98_000, Target::Account(ANN));
+        let (messages, whole_from) = (vec![MessageNo(2), MessageNo(1)], None);
+        events.push(at(99_000, What::Fetched { by, asked_at, conversation, whole_from, messages }));
     }),
     (Invariant::I11, "somebody who left a group gets what is said later", |events| {
         let left =
@@ -189,6 +201,10 @@ const CHANGES: &[(Invariant, &str, Change)] = &[
     }),
     (Invariant::I11, "a message lies in somebody else's inbox", |events| {
         extend_inbox(events, CAT_PHONE, Item::Message(first_message()));
+    }),
+    (Invariant::I11, "somebody who is blocked is heard", |events| {
+        let (account, whom, asked_at) = (BEN, ANN, 2_000);
+        events.push(at(2_500, What::Blocks { account, whom, on: true, asked_at }));
     }),
     (Invariant::I12, "a receipt for what is on no device", |events| {
         events.push(at(2_000, What::Receipt { by: ANN_PHONE, of: BEN, delivered: 2_000, read: 0 }));
@@ -223,6 +239,17 @@ const CHANGES: &[(Invariant, &str, Change)] = &[
             }
         }
         events.push(at(200_000_000, What::End));
+    }),
+    (Invariant::I13, "a receipt never arrives", |events| {
+        events.retain(|event| {
+            !matches!(event.what, What::Receipt { by: ANN_PHONE, delivered: 2_000, .. })
+        });
+        events.push(at(200_000_000, What::End));
+    }),
+    (Invariant::I13, "a watcher is told that somebody is gone who is there", |events| {
+        let (by, of) = (ANN_PHONE, BEN);
+        events.push(at(90_000, What::Presence { by, of, online: false }));
+        events.push(at(9_000_000, What::End));
     }),
     (Invariant::I14, "a shard has two desired owners", |events| {
         let owners = vec![SessionNo(1), SessionNo(2)];

@@ -130,6 +130,48 @@ Examples:
   iris chat bob --as alice
   Control-D ends the conversation. `iris listen` shows all conversations together.")]
     Chat(Chat),
+    /// A conversation as the server has it, oldest first
+    #[command(after_help = "\
+Examples:
+  iris history bob --as alice
+  iris history bob --count 500 --json | jq -r .text")]
+    History(History),
+    /// Replace the text of a message that you sent
+    #[command(after_help = "\
+Examples:
+  iris send bob 'see you at ten' --as alice       (prints the message's name)
+  iris edit 5c0ffee1 'see you at eleven' --as alice")]
+    Edit(Edit),
+    /// Erase a message that you sent, for everybody
+    Delete(Delete),
+    /// React to a message
+    #[command(after_help = "\
+Examples:
+  iris history alice --as bob      (shows the messages' names)
+  iris react 5c0ffee1 +1 --as bob")]
+    React(React),
+    /// Tell when people come and go
+    #[command(after_help = "\
+Examples:
+  iris watch bob carol --as alice
+  iris watch bob --for 1s --json | head -1    (is bob there?)")]
+    Watch(Watch),
+    /// Nothing of somebody reaches this account any more, and they see nothing of it
+    Block(Person),
+    /// Take a block back
+    Unblock(Person),
+    /// People whom this account knows; whom presence may be shown to
+    #[command(after_help = "\
+Examples:
+  iris contacts
+  iris contacts --add bob --remove carol")]
+    Contacts(Contacts),
+    /// Who sees whether this account is there, and whether others learn what it reads
+    #[command(after_help = "\
+Examples:
+  iris privacy
+  iris privacy --presence contacts --reads hide")]
+    Privacy(Privacy),
     /// Which account and device this is
     Whoami(Whoami),
     /// The devices of this account
@@ -183,9 +225,114 @@ pub struct Send {
     /// Each line of standard input is a message
     #[arg(long, conflicts_with = "text")]
     pub lines: bool,
+    /// After this long nobody needs it: it disappears everywhere
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub expires: Option<Duration>,
     /// For how long to wait for the server
     #[arg(long, default_value = "20s", value_parser = duration::parse)]
     pub timeout: Duration,
+}
+
+/// `iris history`.
+#[derive(Args, Debug)]
+pub struct History {
+    /// With whom
+    #[arg(value_name = "WITH")]
+    pub with: String,
+    /// How many of the newest messages
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub count: usize,
+}
+
+/// `iris edit`.
+#[derive(Args, Debug)]
+pub struct Edit {
+    /// The message's name, or how it begins
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+    /// The new text
+    #[arg(required = true)]
+    pub text: Vec<String>,
+}
+
+/// `iris delete`.
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// The message's name, or how it begins
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+}
+
+/// `iris react`.
+#[derive(Args, Debug)]
+pub struct React {
+    /// The message's name, or how it begins
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+    /// The reaction
+    #[arg(value_name = "WITH")]
+    pub with: String,
+}
+
+/// `iris watch`.
+#[derive(Args, Debug)]
+pub struct Watch {
+    /// Whom
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// End after this long
+    #[arg(long = "for", value_parser = duration::parse, value_name = "DURATION")]
+    pub period: Option<Duration>,
+}
+
+/// `iris block` and `iris unblock`.
+#[derive(Args, Debug)]
+pub struct Person {
+    /// Whom
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// `iris contacts`.
+#[derive(Args, Debug)]
+pub struct Contacts {
+    /// Know these
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub add: Vec<String>,
+    /// Know these no more
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub remove: Vec<String>,
+}
+
+/// `iris privacy`.
+#[derive(Args, Debug)]
+pub struct Privacy {
+    /// Who sees whether this account is there, and since when it is not
+    #[arg(long, value_name = "WHO")]
+    pub presence: Option<ShownTo>,
+    /// Whether others learn what this account reads
+    #[arg(long, value_name = "WHAT")]
+    pub reads: Option<Reads>,
+}
+
+/// Who sees something.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShownTo {
+    /// Everybody who is not blocked
+    Everyone,
+    /// Contacts
+    Contacts,
+    /// Nobody
+    Nobody,
+}
+
+/// Whether others learn what is read.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// They do
+    Tell,
+    /// They do not
+    Hide,
 }
 
 /// `iris listen`.
@@ -200,6 +347,9 @@ pub struct Listen {
     /// Only what this person writes
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,
+    /// Tell those who wrote it that what is printed was read
+    #[arg(long)]
+    pub read: bool,
     /// Print the last N messages of this device first, even if they were printed before
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,

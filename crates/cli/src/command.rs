@@ -1,13 +1,17 @@
 //! The commands of `iris`, one file for each.
 
+mod about;
 mod chat;
 mod completion;
 mod devices;
+mod history;
 mod listen;
 mod log_in;
 mod print;
 mod send;
+mod watch;
 mod whoami;
+mod wishes;
 
 use std::process::ExitCode;
 
@@ -57,6 +61,15 @@ async fn perform(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Send(args) => Box::pin(send::run(context, args)).await,
         Command::Listen(args) => Box::pin(listen::run(context, args)).await,
         Command::Chat(args) => Box::pin(chat::run(context, args)).await,
+        Command::History(args) => Box::pin(history::run(context, args)).await,
+        Command::Edit(args) => Box::pin(about::edit(context, args)).await,
+        Command::Delete(args) => Box::pin(about::delete(context, args)).await,
+        Command::React(args) => Box::pin(about::react(context, args)).await,
+        Command::Watch(args) => Box::pin(watch::run(context, args)).await,
+        Command::Block(args) => Box::pin(wishes::block(context, args, true)).await,
+        Command::Unblock(args) => Box::pin(wishes::block(context, args, false)).await,
+        Command::Contacts(args) => Box::pin(wishes::contacts(context, args)).await,
+        Command::Privacy(args) => Box::pin(wishes::privacy(context, args)).await,
         Command::Whoami(args) => Box::pin(whoami::run(context, args)).await,
         Command::Devices => Box::pin(devices::list(context)).await,
         Command::Revoke(args) => Box::pin(devices::revoke(context, args)).await,

@@ -116,6 +116,14 @@ impl Opened {
         Ok(account)
     }
 
+    /// Waits until the server knows what was read, but not for ever: it may be said another time.
+    pub(crate) async fn settled(&self, patience: Duration) -> Result<(), Failure> {
+        match tokio::time::timeout(patience, self.client.handle().reads_said()).await {
+            Ok(said) => Ok(said?),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Closes the client when everything is on the disk.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.client.close().await?;

@@ -105,6 +105,56 @@ fn a_conversation_survives_a_kill() {
 }
 
 #[test]
+fn what_people_say_of_messages_and_of_each_other() {
+    let mut server = Server::start();
+    server.json("register alice");
+    server.json("register bob");
+    let sent = server.json("send bob see you at ten --as alice");
+    let name = sent[0]["msg_id"].as_str().unwrap()[..8].to_owned();
+    server.json("listen --as bob --count 1 --for 20s --read");
+    let heard = server.json("listen --as alice --for 2s");
+    let read = |event: &&Value| event["event"] == "receipt" && event["read_ms"] != 0;
+    assert_eq!(heard.iter().filter(read).count(), 1, "{heard:?}");
+
+    server.json(&format!("edit {name} see you at eleven --as alice"));
+    server.json(&format!("react {name} +1 --as bob"));
+    let edited = server.json("listen --as bob --count 1 --for 20s");
+    assert_eq!(
+        (&edited[0]["act"], &edited[0]["text"]),
+        (&"edit".into(), &"see you at eleven".into())
+    );
+    let told = server.failure(&format!("delete {name} --as bob"));
+    assert!(told.contains("only who wrote") && told.contains("hint"), "{told}");
+    server.json(&format!("delete {name} --as alice"));
+
+    // A device that never had it finds no trace of it, and all the rest.
+    server.json("login bob --as laptop");
+    server.kill_and_restart();
+    let history = server.json("history alice --as laptop");
+    let acts: Vec<_> = history.iter().map(|event| event["act"].as_str().unwrap()).collect();
+    assert_eq!(acts, ["edit", "react", "delete"], "{history:?}");
+
+    server.json("send bob gone in a moment --as alice --expires 1s");
+    server.json("listen --as alice --for 2s");
+    assert_eq!(texts(&server.json("listen --as laptop --for 2s")), [""; 0]);
+
+    let shown = server.json("privacy --presence contacts --reads hide --as bob");
+    assert_eq!((&shown[0]["presence"], &shown[0]["reads"]), (&"contacts".into(), &"hide".into()));
+    let seen = server.json("watch bob --for 3s --as alice");
+    assert_eq!(seen[0]["state"], "hidden");
+    server.json("contacts --add alice --as bob");
+    let seen = server.json("watch bob --for 3s --as alice");
+    assert_eq!(seen[0]["state"], "offline");
+
+    server.json("block alice --as bob");
+    server.run("send bob unwanted --as alice");
+    server.json("unblock alice --as bob");
+    server.json("send bob wanted --as alice");
+    let heard = server.json("listen --as bob --count 2 --for 3s --from alice");
+    assert!(!texts(&heard).contains(&"unwanted"), "{heard:?}");
+}
+
+#[test]
 fn failures_say_what_to_do() {
     let server = Server::start();
     for (line, expected) in [
@@ -120,6 +170,7 @@ fn failures_say_what_to_do() {
         ("send nobody hello", "nobody called nobody"),
         ("send alice hello --server localhost:1 --timeout 2s", "is the server running"),
         ("revoke 7", "iris devices"),
+        ("edit 5c0ffee1 other", "no message 5c0ffee1"),
         ("listen --count 1 --for 1s", "0 of 1"),
         ("register alice", "--as"),
     ] {

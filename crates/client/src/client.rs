@@ -1,13 +1,17 @@
 //! A device that is connected as long as it is open.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
+use iris_core::clock::Hlc;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
+use iris_core::mark::Mark;
 use iris_core::message::{Address, Bodies};
+use iris_core::relation::{Relations, Wish};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -20,7 +24,8 @@ use crate::key::{DeviceKey, KeyError};
 use crate::net::EdgeAddr;
 use crate::place::Place;
 use crate::session::{
-    CallAnswer, CallOp, CalledOff, Config, DeviceInfo, Draft, Event, Session, Start,
+    CallAnswer, CallOp, CalledOff, Config, DeviceInfo, Draft, Event, Fetch, Input, Page, Readers,
+    Session, Start,
 };
 use crate::store::{Login, State, Store};
 
@@ -191,10 +196,7 @@ impl Handle {
         to: AccountId,
         body: impl Into<Bytes> + Send,
     ) -> Result<Receipt, ClientError> {
-        let mut msg_id = MsgId([0; 16]);
-        rand::fill(&mut msg_id.0).map_err(|_| KeyError::NoRandomness)?;
-        let (to, bodies) = (Address::Account(to), Bodies::Shared(body.into()));
-        self.send_draft(Draft { to, msg_id, bodies, expires_at_ms: 0 }).await
+        self.send_draft(Draft::new(to, body)?).await
     }
 
     /// Sends a message that the caller made in all its parts.
@@ -228,10 +230,12 @@ impl Handle {
     /// # Errors
     /// Code 4203 when there is none; otherwise when there is no answer in 20 seconds.
     pub async fn find_account(&self, user: &str) -> Result<AccountId, ClientError> {
-        match self.call(CallOp::FindAccount(user.to_ascii_lowercase())).await? {
-            CallAnswer::Account(account) => Ok(account),
-            CallAnswer::Devices(_) | CallAnswer::Done => Err(CalledOff::Malformed.into()),
-        }
+        let CallAnswer::Account(account) =
+            self.call(CallOp::FindAccount(user.to_ascii_lowercase())).await?
+        else {
+            return Err(CalledOff::Malformed.into());
+        };
+        Ok(account)
     }
 
     /// The devices of this account.
@@ -239,10 +243,10 @@ impl Handle {
     /// # Errors
     /// When there is no answer in 20 seconds.
     pub async fn devices(&self) -> Result<Vec<DeviceInfo>, ClientError> {
-        match self.call(CallOp::ListDevices).await? {
-            CallAnswer::Devices(devices) => Ok(devices),
-            CallAnswer::Account(_) | CallAnswer::Done => Err(CalledOff::Malformed.into()),
-        }
+        let CallAnswer::Devices(devices) = self.call(CallOp::ListDevices).await? else {
+            return Err(CalledOff::Malformed.into());
+        };
+        Ok(devices)
     }
 
     /// Takes the access of a device of this account, for ever.
@@ -251,6 +255,94 @@ impl Handle {
     /// Code 4203 when there is no such device; otherwise when there is no answer in 20 seconds.
     pub async fn revoke(&self, device: DeviceNo) -> Result<(), ClientError> {
         self.call(CallOp::RevokeDevice(device)).await.map(|_| ())
+    }
+
+    /// A page of the conversation with somebody from the server, newest first.
+    ///
+    /// # Errors
+    /// When there is no answer in 20 seconds.
+    pub async fn fetch(&self, fetch: Fetch) -> Result<Page, ClientError> {
+        let CallAnswer::Page(page) = self.call(CallOp::Fetch(fetch)).await? else {
+            return Err(CalledOff::Malformed.into());
+        };
+        Ok(page)
+    }
+
+    /// Wishes something of others; done once it is durable.
+    ///
+    /// # Errors
+    /// Code 4291 when the list is full; otherwise when there is no answer in 20 seconds.
+    pub async fn wish(&self, wish: Wish) -> Result<(), ClientError> {
+        self.call(CallOp::Wish(wish)).await.map(|_| ())
+    }
+
+    /// Everything that this account wishes of others.
+    ///
+    /// # Errors
+    /// When there is no answer in 20 seconds.
+    pub async fn wishes(&self) -> Result<Relations, ClientError> {
+        let CallAnswer::Wishes(wishes) = self.call(CallOp::ListWishes).await? else {
+            return Err(CalledOff::Malformed.into());
+        };
+        Ok(*wishes)
+    }
+
+    /// The person read the conversation with somebody up to the message of this clock. It is said until
+    /// the server has it, as long as the client is open.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn read(&self, with: AccountId, upto: Hlc, who: Readers) -> Result<(), ClientError> {
+        self.tell(Input::Read { with, upto, who }).await
+    }
+
+    /// Ends when the server knows everything that was read here.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn reads_said(&self) -> Result<(), ClientError> {
+        let (reply, said) = oneshot::channel();
+        self.commands.send(Command::ReadsSaid { reply }).await.map_err(|_| ClientError::Closed)?;
+        said.await.map_err(|_| ClientError::Closed)
+    }
+
+    /// Events tell whether somebody is there, from now on, or not any more. Beyond 256
+    /// people nobody more is watched.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn watch(&self, account: AccountId, on: bool) -> Result<(), ClientError> {
+        self.tell(Input::Watch { account, on }).await
+    }
+
+    /// The person writes something to somebody: 1 for text, 0 when they stopped. May be lost.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn typing(&self, to: AccountId, kind: u32) -> Result<(), ClientError> {
+        self.tell(Input::Typing { to: Address::Account(to), kind }).await
+    }
+
+    /// The person looks away, or at the application again: who looks away is not online.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn away(&self, away: bool) -> Result<(), ClientError> {
+        self.tell(Input::Away(away)).await
+    }
+
+    /// How far conversations were received and read, as far as this device knows.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn marks(&self) -> Result<BTreeMap<AccountId, Mark>, ClientError> {
+        let (reply, marks) = oneshot::channel();
+        self.commands.send(Command::Marks { reply }).await.map_err(|_| ClientError::Closed)?;
+        marks.await.map_err(|_| ClientError::Closed)
+    }
+
+    async fn tell(&self, input: Input) -> Result<(), ClientError> {
+        self.commands.send(Command::Tell(input)).await.map_err(|_| ClientError::Closed)
     }
 
     async fn call(&self, op: CallOp) -> Result<CallAnswer, ClientError> {
@@ -282,6 +374,19 @@ impl Handle {
     /// When the client is closed.
     pub async fn reconnect(&self) -> Result<(), ClientError> {
         self.commands.send(Command::Reconnect).await.map_err(|_| ClientError::Closed)
+    }
+}
+
+impl Draft {
+    /// One body for every device of an account, under a name of its own.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(to: AccountId, body: impl Into<Bytes>) -> Result<Self, ClientError> {
+        let mut msg_id = MsgId([0; 16]);
+        rand::fill(&mut msg_id.0).map_err(|_| KeyError::NoRandomness)?;
+        let (to, bodies) = (Address::Account(to), Bodies::Shared(body.into()));
+        Ok(Self { to, msg_id, bodies, expires_at_ms: 0, about: None })
     }
 }
 
@@ -317,6 +422,7 @@ fn start(state: &State) -> Result<(Start, Login), ClientError> {
         access,
         stream_gen: state.stream_gen,
         cursor: state.cursor,
+        marks: state.marks_version,
         next_client_seq: state.next_client_seq,
         undecided: state.undecided.clone(),
         seed: u64::from_le_bytes(random),

@@ -80,6 +80,8 @@ pub(crate) struct Driver {
     receipts: VecDeque<(ClientSeq, oneshot::Sender<DecidedReply>)>,
     calls: HashMap<CallId, oneshot::Sender<CallReply>>,
     next_call: u64,
+    /// Who waits until the server knows everything that was read.
+    reads_said: Vec<oneshot::Sender<()>>,
     frames: Vec<Frame>,
     effects: Vec<Effect>,
     closing: Option<oneshot::Sender<Result<(), StoreError>>>,
@@ -121,6 +123,7 @@ impl Driver {
             receipts: VecDeque::new(),
             calls: HashMap::new(),
             next_call: 0,
+            reads_said: Vec::new(),
             frames: Vec::new(),
             effects: Vec::new(),
             closing: None,
@@ -171,6 +174,11 @@ impl Driver {
             self.session.settle(now, &mut effects);
             self.perform(&mut effects);
             self.effects = effects;
+            if self.session.unsaid_reads() == 0 {
+                for reply in self.reads_said.drain(..) {
+                    let _gone = reply.send(()).is_err();
+                }
+            }
             let stored = self.disk.write();
             let (places, bytes) = self.sink.hand_over();
             if places > 0 {
@@ -337,6 +345,9 @@ impl Driver {
             | Event::Missed { .. }
             | Event::Nacked { .. }
             | Event::Acked { .. }
+            | Event::Marked { .. }
+            | Event::Presence { .. }
+            | Event::Typing(_)
             | Event::Gap { .. } => {}
         }
         self.sink.add(event);
@@ -371,6 +382,9 @@ impl Driver {
             Command::Send { draft, receipt } => self.send(&draft, receipt),
             Command::Call { op, patience_ms, reply } => self.call(op, patience_ms, reply),
             Command::History { count, with, reply } => self.disk.history(count, with, reply),
+            Command::Marks { reply } => self.disk.marks(reply),
+            Command::ReadsSaid { reply } => self.reads_said.push(reply),
+            Command::Tell(input) => self.input(input),
             Command::Reconnect => self.input(Input::Reconnect),
             Command::Close { reply } => self.closing = Some(reply),
         }

@@ -48,4 +48,4 @@ pub use connector::{Carrier, Connector};
 pub use driver::{Decided, Handler};
 pub use error::ClientError;
 pub use net::{EdgeAddr, Trust};
-pub use session::{DeviceInfo, Draft, Event, Outcome, Stop, Why};
+pub use session::{DeviceInfo, Draft, Event, Fetch, Outcome, Page, Readers, Stop, Why};

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use iris_core::clock::Hlc;
 use iris_core::id::{AccountId, DeviceId, DeviceNo, MsgId};
-use iris_core::message::Address;
+use iris_core::message::{About, Address};
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::FormatError;
 use iris_proto::client::{self as wire, inbox_entry::Kind};
-use iris_proto::client_frames::{address_from_wire, address_to_wire};
+use iris_proto::client_frames::{
+    about_from_wire, about_to_wire, address_from_wire, address_to_wire,
+};
 
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Incoming {
     pub expires_at_ms: u64,
     /// Orders the conversation.
     pub clock: Hlc,
+    /// What it does to an earlier message, if it is not one of its own.
+    pub about: Option<About>,
 }
 
 /// A message that was sent.
@@ -61,8 +65,12 @@ pub struct Sent {
     pub to: Address,
     /// The ciphertext; empty on the device that sent it, until the local store fills it in.
     pub body: Bytes,
+    /// Wall-clock milliseconds after which nobody needs it; 0 for never.
+    pub expires_at_ms: u64,
     /// Orders the conversation.
     pub clock: Hlc,
+    /// What it does to an earlier message, if it is not one of its own.
+    pub about: Option<About>,
 }
 
 /// A late refusal.
@@ -108,6 +116,7 @@ impl Place {
                 body: incoming.body.clone(),
                 expires_at_ms: incoming.expires_at_ms,
                 clock: incoming.clock.0,
+                about: incoming.about.as_ref().map(about_to_wire),
             }),
             Content::Sent(sent) => Kind::Sent(wire::Sent {
                 device: sent.device.0,
@@ -116,6 +125,8 @@ impl Place {
                 to: Some(address_to_wire(sent.to)),
                 body: sent.body.clone(),
                 clock: sent.clock.0,
+                about: sent.about.as_ref().map(about_to_wire),
+                expires_at_ms: sent.expires_at_ms,
             }),
             Content::Notice(notice) => Kind::Notice(wire::Notice {
                 msg_id: bytes_of(notice.msg_id.0),
@@ -145,6 +156,34 @@ impl Place {
             Content::Notice(_) | Content::Hole => None,
         }
     }
+
+    /// The name of the message and who wrote it, `own` being this account.
+    pub(crate) fn message(&self, own: AccountId) -> Option<(AccountId, MsgId)> {
+        match &self.content {
+            Content::Incoming(incoming) => Some((incoming.sender.account, incoming.msg_id)),
+            Content::Sent(sent) => Some((own, sent.msg_id)),
+            Content::Notice(_) | Content::Hole => None,
+        }
+    }
+
+    /// What it does to an earlier message.
+    pub fn about(&self) -> Option<&About> {
+        match &self.content {
+            Content::Incoming(incoming) => incoming.about.as_ref(),
+            Content::Sent(sent) => sent.about.as_ref(),
+            Content::Notice(_) | Content::Hole => None,
+        }
+    }
+
+    /// Whether nobody needs it any more.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        let at = match &self.content {
+            Content::Incoming(incoming) => incoming.expires_at_ms,
+            Content::Sent(sent) => sent.expires_at_ms,
+            Content::Notice(_) | Content::Hole => 0,
+        };
+        at > 0 && at <= now_ms
+    }
 }
 
 fn incoming_from_wire(incoming: wire::Incoming) -> Result<Incoming, FormatError> {
@@ -157,6 +196,7 @@ fn incoming_from_wire(incoming: wire::Incoming) -> Result<Incoming, FormatError>
         body: incoming.body,
         expires_at_ms: incoming.expires_at_ms,
         clock: Hlc(incoming.clock),
+        about: known_act(incoming.about),
     })
 }
 
@@ -167,8 +207,15 @@ fn sent_from_wire(sent: wire::Sent) -> Result<Sent, FormatError> {
         msg_id: MsgId::from_bytes(&sent.msg_id)?,
         to: address_from_wire(sent.to.ok_or(FormatError::Missing("to"))?)?,
         body: sent.body,
+        expires_at_ms: sent.expires_at_ms,
         clock: Hlc(sent.clock),
+        about: known_act(sent.about),
     })
+}
+
+/// An act that this version does not know leaves a message of its own: its body is not lost.
+fn known_act(about: Option<wire::About>) -> Option<About> {
+    about.and_then(|about| about_from_wire(about).ok())
 }
 
 pub(crate) fn bytes_of<const N: usize>(bytes: [u8; N]) -> Bytes {
@@ -177,6 +224,8 @@ pub(crate) fn bytes_of<const N: usize>(bytes: [u8; N]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use iris_core::message::Act;
+
     use super::*;
 
     fn account(n: u8) -> AccountId {
@@ -191,6 +240,12 @@ mod tests {
             body: Bytes::from_static(b"body"),
             expires_at_ms: 4,
             clock: Hlc(5),
+            about: Some(About {
+                act: Act::React,
+                author: account(9),
+                msg_id: MsgId([4; 16]),
+                clock: Hlc(3),
+            }),
         });
         let sent = Content::Sent(Sent {
             device: DeviceNo(6),
@@ -198,7 +253,9 @@ mod tests {
             msg_id: MsgId([8; 16]),
             to: Address::Account(account(9)),
             body: Bytes::new(),
+            expires_at_ms: 13,
             clock: Hlc(10),
+            about: None,
         });
         let notice = Content::Notice(Notice {
             msg_id: MsgId([1; 16]),

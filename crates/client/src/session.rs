@@ -9,9 +9,11 @@ mod event;
 mod frames;
 mod input;
 mod link;
+mod marks;
 mod receive;
 mod rng;
 mod send;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -23,20 +25,23 @@ use bytes::Bytes;
 use iris_core::clock::MonoUs;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
 use iris_core::limits;
-use iris_core::message::{Address, Bodies};
+use iris_core::message::{About, Address, Bodies};
 use iris_core::seq::{ClientSeq, InboxSeq};
 
 use crate::key::DeviceKey;
 
-pub use call::{CallAnswer, CallId, CallOp, CalledOff, DeviceInfo};
+pub use call::{CallAnswer, CallId, CallOp, CalledOff, DeviceInfo, Fetch, Page};
 pub use event::{Event, Outcome, Stop, Why};
 pub use input::{Effect, Input, Refresh, Target, Ticket};
+pub use marks::Readers;
 
 use call::Calls;
 use link::Link;
+use marks::Marks;
 use receive::Inbox;
 use rng::{Backoff, Rng};
 use send::Outbox;
+use signals::Signals;
 use token::TokenState;
 
 /// Undecided messages of one device: beyond it nothing more is taken.
@@ -77,6 +82,8 @@ pub struct Start {
     pub stream_gen: u32,
     /// The last place on the device's disk.
     pub cursor: InboxSeq,
+    /// Every change of a mark up to this version is on the device's disk.
+    pub marks: u64,
     /// The number that the next message gets.
     pub next_client_seq: ClientSeq,
     /// Bound and undecided messages, as SEND payloads.
@@ -96,6 +103,8 @@ pub struct Draft {
     pub bodies: Bodies,
     /// Wall-clock milliseconds after which nobody needs it; 0 for never.
     pub expires_at_ms: u64,
+    /// What it does to an earlier message, if it is not one of its own.
+    pub about: Option<About>,
 }
 
 /// Why a message was not taken. It has no number and was not sent.
@@ -143,6 +152,8 @@ pub struct Session {
     token: TokenState,
     outbox: Outbox,
     inbox: Inbox,
+    marks: Marks,
+    signals: Signals,
     calls: Calls,
     tickets: Tickets,
     frame_bytes_max: u32,
@@ -171,6 +182,8 @@ impl Session {
             token,
             outbox: Outbox::new(start.next_client_seq, start.undecided),
             inbox: Inbox::new(start.stream_gen, start.cursor),
+            marks: Marks::new(start.marks),
+            signals: Signals::default(),
             calls: Calls::default(),
             tickets: Tickets::default(),
             frame_bytes_max: limits::FRAME_BYTES_MAX,
@@ -215,6 +228,10 @@ impl Session {
             Input::StoreFailed => self.stop(Stop::StoreFailed, out),
             Input::Consumed { places, bytes } => self.inbox.consumed(places, bytes),
             Input::Call { id, op, patience_ms } => self.calls.add(now, id, &op, patience_ms, out),
+            Input::Read { with, upto, who } => self.marks.read(with, upto, who),
+            Input::Watch { account, on } => self.signals.watch(account, on),
+            Input::Typing { to, kind } => self.type_to(to, kind, out),
+            Input::Away(away) => self.look_away(away, out),
             Input::Tokens { access, valid_ms } => self.refreshed(now, access, valid_ms, out),
             Input::NoTokens(why) => self.not_refreshed(now, why, out),
             Input::Reconnect => self.reconnect(now, out),
@@ -229,8 +246,10 @@ impl Session {
         self.watch_rest(now, out);
         self.calls.expire(now, out);
         if self.is_open() {
+            self.signals.transmit(&mut self.calls, now);
             self.calls.transmit(now, out);
             self.inbox.acknowledge(out);
+            self.marks.transmit(out);
             self.counters.resent += self.outbox.transmit(now, self.tickets.stored, out);
         }
     }
@@ -261,6 +280,11 @@ impl Session {
         self.outbox.len()
     }
 
+    /// In how many conversations the server does not know yet what was read.
+    pub fn unsaid_reads(&self) -> usize {
+        self.marks.unsaid()
+    }
+
     /// The last place that was received.
     pub fn cursor(&self) -> InboxSeq {
         self.inbox.cursor()
@@ -285,5 +309,6 @@ impl Session {
     fn stored(&mut self, upto: Ticket, out: &mut Vec<Effect>) {
         self.tickets.stored = self.tickets.stored.max(upto);
         self.inbox.stored(upto, out);
+        self.marks.stored(upto);
     }
 }

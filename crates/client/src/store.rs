@@ -10,6 +10,7 @@ mod state;
 
 use bytes::Bytes;
 use iris_core::id::{AccountId, DeviceNo};
+use iris_core::mark::Mark;
 use iris_core::seq::{ClientSeq, InboxSeq};
 
 use crate::key::Seed;
@@ -78,6 +79,13 @@ pub enum Record {
         stream_gen: u32,
         /// Never empty.
         places: Vec<Place>,
+    },
+    /// Conversations were received or read further.
+    Marked {
+        /// With these every change up to this version is here; 0 while more follow.
+        version: u64,
+        /// How far, by whom the conversation is with.
+        marks: Vec<(AccountId, Mark)>,
     },
     /// The inbox goes on from elsewhere: what lies between is gone.
     Reset {

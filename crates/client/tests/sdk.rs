@@ -13,7 +13,13 @@ mod chat;
 mod edges;
 #[path = "sdk/faults.rs"]
 mod faults;
+#[path = "sdk/history.rs"]
+mod history;
+#[path = "sdk/marks.rs"]
+mod marks;
 #[path = "sdk/people.rs"]
 mod people;
+#[path = "sdk/presence.rs"]
+mod presence;
 #[path = "sdk/refusals.rs"]
 mod refusals;

@@ -10,6 +10,7 @@ use crate::code::Code;
 use crate::id::{DeviceNo, PublicKey};
 use crate::limits;
 use crate::message::{Message, Notice};
+use crate::relation::Relations;
 use crate::seq::{ClientSeq, InboxSeq, ShardSeq};
 
 /// The durable state of an account: a derived row holds exactly this.
@@ -25,6 +26,12 @@ pub struct Account {
     pub floor: InboxSeq,
     /// The devices, revoked ones too: a number is never used again.
     pub devices: BTreeMap<DeviceNo, Device>,
+    /// The version of the newest change of a mark; see [`crate::mark`].
+    pub marks: u64,
+    /// When its last device left; 0 where none ever was there.
+    pub last_seen: WallMs,
+    /// What its owner wishes of others.
+    pub relations: Relations,
 }
 
 /// The durable state of a device.
@@ -73,6 +80,15 @@ pub enum InboxContent {
 }
 
 impl InboxItem {
+    /// Takes out a message that nobody needs any more.
+    pub fn expire(&mut self, now: WallMs) {
+        if let InboxContent::Message(message) = &self.content
+            && message.is_expired(now)
+        {
+            self.content = InboxContent::Hole;
+        }
+    }
+
     /// Roughly what it weighs in memory and on the wire.
     pub fn weight(&self) -> usize {
         32 + match &self.content {
@@ -86,7 +102,16 @@ impl InboxItem {
 impl Account {
     /// An account without devices.
     pub fn new(pos: ShardSeq) -> Self {
-        Self { pos, stream_gen: 1, head: InboxSeq(0), floor: InboxSeq(0), devices: BTreeMap::new() }
+        Self {
+            pos,
+            stream_gen: 1,
+            head: InboxSeq(0),
+            floor: InboxSeq(0),
+            devices: BTreeMap::new(),
+            marks: 0,
+            last_seen: WallMs(0),
+            relations: Relations::default(),
+        }
     }
 
     /// The devices that still have access.

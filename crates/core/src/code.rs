@@ -23,6 +23,7 @@ pub enum Code {
     StaleRoster = 4103,
     TooLarge = 4105,
     NoConversation = 4106,
+    Forbidden = 4107,
     HandleTaken = 4201,
     BadCredentials = 4202,
     NotFound = 4203,
@@ -56,7 +57,7 @@ pub enum Verdict {
 
 impl Code {
     /// Every code, in the order of the numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Normal,
         Self::GoingAway,
         Self::Rebalance,
@@ -75,6 +76,7 @@ impl Code {
         Self::StaleRoster,
         Self::TooLarge,
         Self::NoConversation,
+        Self::Forbidden,
         Self::HandleTaken,
         Self::BadCredentials,
         Self::NotFound,
@@ -122,6 +124,7 @@ impl Code {
             | Self::StaleRoster
             | Self::TooLarge
             | Self::NoConversation
+            | Self::Forbidden
             | Self::HandleTaken
             | Self::BadCredentials
             | Self::NotFound
@@ -140,6 +143,7 @@ impl Code {
             | Self::StaleRoster
             | Self::TooLarge
             | Self::NoConversation
+            | Self::Forbidden
             | Self::Quota => true,
             Self::Normal
             | Self::GoingAway

@@ -275,7 +275,24 @@ impl Engine {
                 Effect::Expect { link: None, from, next } if self.shards.contains_key(&from) => {
                     self.feed(now, from, Input::Expected { to: shard, next });
                 }
+                Effect::Signal { to, signal } if self.shards.contains_key(&to) => {
+                    self.feed(now, to, Input::Signal(signal));
+                }
+                // Of no use later.
+                Effect::Signal { to, signal } if self.fence.is_valid(now.mono) => {
+                    out.push(Action::Signal { to, signal });
+                }
+                Effect::Signal { .. } => {}
                 Effect::Load(account) => out.push(Action::Load { shard, account }),
+                Effect::ReadForReceipts { account, after, upto } => {
+                    out.push(Action::ReadForReceipts { shard, account, after, upto });
+                }
+                Effect::LoadMarks { account, conn, above, after } => {
+                    out.push(Action::LoadMarks { shard, account, conn, above, after });
+                }
+                Effect::Fetch { account, conn, corr, fetch } => {
+                    out.push(Action::Fetch { shard, account, conn, corr, fetch });
+                }
                 Effect::LoadInbox { account, after, upto } => {
                     out.push(Action::LoadInbox { shard, account, after, upto });
                 }
@@ -314,6 +331,8 @@ impl Engine {
             | Op::RefreshRotated { .. }
             | Op::SendRefused { .. }
             | Op::Received { .. }
+            | Op::Wished { .. }
+            | Op::Marked { .. }
             | Op::Progress(_) => None,
         };
         let (shard, seq) = (entry.shard, entry.seq);
@@ -366,18 +385,17 @@ impl Engine {
         self.start_flushes(now, out);
         self.hand_out_flushes(out);
         self.materialized = self.materialized_below();
-        self.retry(now, out);
+        self.look_after(now, out);
         for served in self.shards.values_mut().filter(|served| served.evict_at <= now.mono) {
             served.evict_at = MonoUs(now.mono.0 + EVICTION_US);
             served.shard.evict(now);
         }
     }
 
-    fn retry(&mut self, now: Now, out: &mut Vec<Action>) {
+    fn look_after(&mut self, now: Now, out: &mut Vec<Action>) {
         let mut effects = Vec::new();
         for (id, served) in &mut self.shards {
-            served.shard.retry_peers(now.mono, &mut effects);
-            served.shard.retry_reads(&mut effects);
+            served.shard.look_after(now, &mut effects);
             self.work.extend(effects.drain(..).map(|effect| (*id, effect)));
         }
         self.perform(now, out);
@@ -405,7 +423,7 @@ impl Engine {
     /// After a shard was claimed: everything unconfirmed goes out again.
     fn push_outbox(&mut self, now: Now, shard: ShardId, out: &mut Vec<Action>) {
         let Some(served) = self.shards.get(&shard) else { return };
-        let waiting: Vec<_> = served.shard.waiting_peers().collect();
+        let waiting = served.shard.wanted_peers();
         for to in waiting {
             self.feed(now, shard, Input::PeerReady { to });
         }

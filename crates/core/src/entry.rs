@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::clock::Hlc;
+use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
 use crate::id::{AccountId, DeviceNo, PublicKey, ShardId};
+use crate::mark::Receipt;
 use crate::message::{Address, Message, Notice};
+use crate::relation::Wish;
 use crate::seq::{ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 
 /// One decision.
@@ -44,6 +46,9 @@ pub enum Op {
         key: PublicKey,
         /// What its owner calls it.
         name: String,
+        /// It is given the inbox behind this place; nothing in entries of versions before, whose devices
+        /// began at the head.
+        start: Option<InboxSeq>,
     },
     /// A device lost its access for ever.
     DeviceRevoked {
@@ -92,6 +97,24 @@ pub enum Op {
         /// What became of it.
         outcome: Received,
     },
+    /// An account wishes something of others.
+    Wished {
+        /// The account.
+        account: AccountId,
+        /// What.
+        wish: Wish,
+    },
+    /// An account received and read what another one wrote.
+    Marked {
+        /// Who received and read.
+        account: AccountId,
+        /// Who wrote.
+        with: AccountId,
+        /// Up to where it was read, for the account's other devices, and the version of that change.
+        own_read: Option<(Hlc, u64)>,
+        /// What the other one is told.
+        receipt: Option<(Receipt, Slot)>,
+    },
     /// What may be lost without harm, written once a flush.
     Progress(Progress),
 }
@@ -131,7 +154,14 @@ pub enum Received {
         /// The notice.
         notice: Notice,
     },
-    /// It had no effect: a notice for an account that is gone.
+    /// It was a receipt, and is the account's mark of this version.
+    Marked {
+        /// The receipt.
+        receipt: Receipt,
+        /// The version.
+        version: u64,
+    },
+    /// It had no effect: it was for an account that is gone, or by somebody who is blocked.
     Dropped,
 }
 
@@ -144,12 +174,17 @@ pub struct Progress {
     pub confirmations: Vec<(ShardId, OutboxSeq)>,
     /// Inboxes whose retention has passed up to a place.
     pub floors: Vec<(AccountId, InboxSeq)>,
+    /// Accounts whose last device left, and when.
+    pub seen: Vec<(AccountId, WallMs)>,
 }
 
 impl Progress {
     /// Whether nothing moved.
     pub fn is_empty(&self) -> bool {
-        self.cursors.is_empty() && self.confirmations.is_empty() && self.floors.is_empty()
+        self.cursors.is_empty()
+            && self.confirmations.is_empty()
+            && self.floors.is_empty()
+            && self.seen.is_empty()
     }
 }
 
@@ -164,12 +199,15 @@ impl Entry {
             Op::Received { outcome, .. } => match outcome {
                 Received::Delivered { message, .. } => 48 + message_weight(message),
                 Received::Refused { .. } | Received::Noticed { .. } => 96,
+                Received::Marked { .. } => 80,
                 Received::Dropped => 8,
             },
+            Op::Wished { .. } => 56,
+            Op::Marked { .. } => 144,
             Op::Progress(progress) => {
                 40 * progress.cursors.len()
                     + 20 * progress.confirmations.len()
-                    + 36 * progress.floors.len()
+                    + 36 * (progress.floors.len() + progress.seen.len())
             }
         }
     }
@@ -181,16 +219,20 @@ impl Entry {
             | Op::DeviceAdded { account, .. }
             | Op::DeviceRevoked { account, .. }
             | Op::RefreshRotated { account, .. }
-            | Op::SendRefused { account, .. } => vec![*account],
+            | Op::SendRefused { account, .. }
+            | Op::Wished { account, .. }
+            | Op::Marked { account, .. } => vec![*account],
             Op::Sent { message, .. } => vec![message.sender],
             Op::Received { outcome, .. } => match outcome {
                 Received::Delivered { account, .. } => vec![*account],
                 Received::Noticed { notice, .. } => vec![notice.account],
+                Received::Marked { receipt, .. } => vec![receipt.to],
                 Received::Refused { .. } | Received::Dropped => Vec::new(),
             },
             Op::Progress(progress) => {
                 let mut accounts: Vec<_> = progress.cursors.iter().map(|c| c.0).collect();
                 accounts.extend(progress.floors.iter().map(|f| f.0));
+                accounts.extend(progress.seen.iter().map(|s| s.0));
                 accounts.sort_unstable();
                 accounts.dedup();
                 accounts
@@ -204,5 +246,6 @@ fn message_weight(message: &Message) -> usize {
         (crate::message::Bodies::Shared(_), Address::Account(_) | Address::Group(_)) => 8,
         (crate::message::Bodies::PerDevice(bodies), _) => 12 * bodies.len(),
     };
-    128 + per_body + message.bodies.len()
+    let about = if message.about.is_some() { 64 } else { 0 };
+    128 + per_body + about + message.bodies.len()
 }

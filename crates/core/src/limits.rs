@@ -72,6 +72,42 @@ pub const HOT_ACCOUNTS_MAX: usize = 16 * 1024;
 /// An idle account may leave memory after this long.
 pub const ACCOUNT_IDLE_MS: u64 = 60_000;
 
+/// People whom an account blocks: the list is read for every message that it gets.
+pub const BLOCKED_MAX: usize = 1024;
+/// People whom an account knows: the list is one value of a row.
+pub const CONTACTS_MAX: usize = 4096;
+/// People whose presence one device watches: as many as a screen and the next show.
+pub const WATCHED_MAX: usize = 256;
+/// Watchers of one account; more are told nothing, so that a hot user costs a bounded amount.
+pub const WATCHERS_MAX: usize = 4096;
+/// A watch that is not renewed ends after this long.
+pub const WATCH_LEASE_MS: u64 = 60_000;
+/// The watcher's shard renews it this often.
+pub const WATCH_RENEW_MS: u64 = 20_000;
+/// Who leaves counts as there for this long: most come back at once, on another edge.
+pub const LEAVE_DEBOUNCE_MS: u64 = 1_000;
+/// A shard that changed its owner says nothing of who is not there for this long: its people are on
+/// their way to it.
+pub const PRESENCE_GRACE_MS: u64 = 2_000;
+/// Of the devices of an account, each tells the same person of typing once in this time.
+pub const TYPING_PAUSE_MS: u64 = 1_000;
+/// Receipts wait this long for company: a person reads many messages in a moment.
+pub const RECEIPTS_WAIT_MS: u64 = 200;
+/// Conversations whose receipts wait; beyond it they wait no longer.
+pub const RECEIPTS_WAITING_MAX: usize = 4096;
+/// Conversations of an account whose last receipts are remembered, so that a second device makes none.
+pub const RECEIPTS_REMEMBERED: usize = 64;
+/// Marks in one frame, and changed marks that wait for a device; beyond it they are read again.
+pub const MARKS_MAX: usize = 128;
+/// Pages of history that a device may be waiting for.
+pub const FETCHES_MAX: usize = 4;
+/// Messages in one page of history.
+pub const PAGE_MESSAGES_MAX: u32 = 100;
+/// Bytes of bodies in one page of history.
+pub const PAGE_BYTES_MAX: usize = 128 * 1024;
+/// Erased messages of an account that are remembered until the store has forgotten them, too.
+pub const ERASED_REMEMBERED: usize = 1024;
+
 /// An outbox item younger than this holds the checkpoint back rather than becoming a row: most are
 /// confirmed long before.
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;
@@ -82,3 +118,5 @@ const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);
 const _: () = assert!(OUTBOX_WINDOW <= OUTBOX_ITEMS_MAX);
 const _: () = assert!(FENCE_READ_IDLE_MS < FENCE_READ_VALID_MS);
 const _: () = assert!(COMMIT_PATIENCE_MS < 2_000);
+const _: () = assert!(PAGE_BYTES_MAX < FRAME_BYTES_MAX as usize);
+const _: () = assert!(WATCH_RENEW_MS * 2 < WATCH_LEASE_MS);

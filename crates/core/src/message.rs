@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::Hlc;
+use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
 use crate::id::{AccountId, DeviceNo, GroupId, MsgId, ShardCount, ShardId};
 use crate::limits;
+use crate::mark::Receipt;
 use crate::seq::ClientSeq;
 
 /// To whom a message goes.
@@ -94,9 +95,56 @@ pub struct Message {
     pub expires_at_ms: u64,
     /// When the sender's shard accepted it.
     pub clock: Hlc,
+    /// What it does to an earlier message, if it is not one of its own.
+    pub about: Option<About>,
+}
+
+/// What a message does to an earlier one of its conversation. The new text, or the reaction, is in the
+/// bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// What.
+    pub act: Act,
+    /// Who wrote the earlier one.
+    pub author: AccountId,
+    /// The earlier one.
+    pub msg_id: MsgId,
+    /// Its clock.
+    pub clock: Hlc,
+}
+
+/// What may be done to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    /// Its text is another one.
+    Edit,
+    /// It is erased for everybody.
+    Delete,
+    /// Somebody reacts to it.
+    React,
 }
 
 impl Message {
+    /// The message that this one erases.
+    pub fn erases(&self) -> Option<&About> {
+        self.about.as_ref().filter(|about| about.act == Act::Delete)
+    }
+
+    /// The conversation that it belongs to, as `account` sees it: with whom, or in which group.
+    pub fn conversation(&self, account: AccountId) -> Address {
+        match self.to {
+            Address::Account(to) if to == account && self.sender != account => {
+                Address::Account(self.sender)
+            }
+            to => to,
+        }
+    }
+
+    /// Whether nobody needs it any more.
+    pub fn is_expired(&self, now: WallMs) -> bool {
+        self.expires_at_ms != 0 && self.expires_at_ms <= now.0
+    }
+
     /// Roughly what it weighs in memory, on the wire and in a row.
     pub fn weight(&self) -> usize {
         96 + self.bodies.len()
@@ -125,6 +173,8 @@ pub enum Parcel {
     Message(Arc<Message>),
     /// Back to a sender.
     Notice(Notice),
+    /// Back to a sender, too: how far somebody received and read.
+    Receipt(Receipt),
 }
 
 impl Parcel {
@@ -136,6 +186,7 @@ impl Parcel {
                 Address::Group(_) => None,
             },
             Self::Notice(notice) => Some(notice.account),
+            Self::Receipt(receipt) => Some(receipt.to),
         }
     }
 
@@ -143,7 +194,7 @@ impl Parcel {
     pub fn weight(&self) -> usize {
         match self {
             Self::Message(message) => message.weight(),
-            Self::Notice(_) => 64,
+            Self::Notice(_) | Self::Receipt(_) => 64,
         }
     }
 }

@@ -9,14 +9,24 @@ mod apply;
 mod attach;
 mod deliver;
 mod devices;
+mod effect;
+mod erase;
+mod fetch;
 mod flush;
 mod hot;
 mod input;
+mod marks;
 mod outbox;
+mod presence;
+mod receipts;
 mod receive;
 mod release;
 mod replay;
+#[cfg(test)]
+mod rig;
 mod send;
+mod typing;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,18 +35,21 @@ use crate::clock::{Hlc, MonoUs, Now, WallMs};
 use crate::entry::{Entry, Op, Progress};
 use crate::id::{AccountId, DeviceNo, ShardCount, ShardId};
 use crate::limits;
+use crate::message::Address;
 use crate::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+use crate::signal::Signal;
 
-pub use flush::{AccountRow, Flush, InboxRun, OutboxRow, PeerRow};
+pub use effect::{Attached, CallAnswer, DeviceSummary, DirectoryAnswer, Effect, ToConn};
+pub use erase::Erasure;
+pub use flush::{AccountRow, Flush, InboxRun, IndexRow, MarkRow, OutboxRow, PeerRow};
 pub use hot::Conn;
-pub use input::{
-    Attach, Attached, CallAnswer, DeviceSummary, DirectoryAnswer, Effect, Input, LinkNo, Send,
-    ToConn, Token,
-};
+pub use input::{Attach, Fetch, HistoryPage, HistoryPoint, Input, LinkNo, MarksPage, Send, Token};
 pub use outbox::{OutboxItem, Peer};
 pub use replay::{Recovered, ReplayError};
 
 use hot::{Hot, Slot};
+use presence::Watches;
+use receipts::Receipts;
 use release::Awaiting;
 
 /// Which shard, by whom.
@@ -80,31 +93,49 @@ pub struct Shard {
     unread: BTreeSet<AccountId>,
     /// Changes that no log entry records yet; see [`Progress`].
     progress: PendingProgress,
+    receipts: Receipts,
+    watches: Watches,
     flushing: flush::FlushState,
     /// False while a move drains the shard: sends are refused, everything else goes on.
     admitting: bool,
+    /// What devices acknowledged meanwhile, and when: it counts if the shard stays after all. Where it
+    /// leaves, its next owner is told.
+    late_acks: BTreeMap<(AccountId, DeviceNo), (InboxSeq, MonoUs)>,
+    /// What was read meanwhile.
+    late_reads: BTreeMap<(AccountId, AccountId), receipts::LateRead>,
+    /// Accounts of which the shard ended connections.
+    gone: BTreeSet<AccountId>,
     refused_while_moving: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 struct PendingProgress {
     cursors: BTreeMap<(AccountId, DeviceNo), InboxSeq>,
+    /// Those that wait for receipts, while a flush is captured.
+    held_back: BTreeMap<(AccountId, DeviceNo), InboxSeq>,
     confirmations: BTreeMap<ShardId, OutboxSeq>,
     floors: BTreeMap<AccountId, InboxSeq>,
+    seen: BTreeMap<AccountId, WallMs>,
 }
 
 impl PendingProgress {
+    /// What is to be logged; what is held back stays.
     fn take(&mut self) -> Progress {
-        let taken = std::mem::take(self);
+        let held_back = std::mem::take(&mut self.held_back);
+        let taken = std::mem::replace(self, Self { held_back, ..Self::default() });
         Progress {
             cursors: taken.cursors.into_iter().map(|((a, d), seq)| (a, d, seq)).collect(),
             confirmations: taken.confirmations.into_iter().collect(),
             floors: taken.floors.into_iter().collect(),
+            seen: taken.seen.into_iter().collect(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.cursors.is_empty() && self.confirmations.is_empty() && self.floors.is_empty()
+        self.cursors.is_empty()
+            && self.confirmations.is_empty()
+            && self.floors.is_empty()
+            && self.seen.is_empty()
     }
 }
 
@@ -115,7 +146,19 @@ impl Shard {
             Input::Attach(attach) => self.attach(now, attach, out),
             Input::Detach { conn } => self.detach(now, conn),
             Input::Send { conn, send } => self.send(now, conn, send, out),
-            Input::Ack { conn, seq } => self.acknowledge(conn, seq, out),
+            Input::Ack { conn, seq } => self.acknowledge(now.mono, conn, seq, out),
+            Input::Read { conn, conversation, upto, private } => {
+                self.read(now, conn, (conversation, upto), private, out);
+            }
+            Input::Types { conn, to, kind } => self.types(now.mono, conn, (to, kind), out),
+            Input::Away { conn, away } => self.set_away(now.mono, conn, away),
+            Input::Subscribe { conn, corr, accounts, on } => {
+                self.subscribe(conn, corr, (&accounts, on), out);
+            }
+            Input::Fetch { conn, corr, fetch } => self.fetch(conn, corr, fetch, out),
+            Input::Wish { conn, corr, wish } => self.wish(now, conn, corr, wish, out),
+            Input::ListWishes { conn, corr } => self.list_wishes(conn, corr),
+            Input::Signal(signal) => self.signal(now, signal, out),
             Input::Window { conn, messages, bytes } => self.widen(conn, messages, bytes),
             Input::Writable { conn } => self.writable(conn),
             Input::ListDevices { conn, corr } => self.list_devices(conn, corr),
@@ -133,23 +176,59 @@ impl Shard {
             Input::InboxLoaded { account, asked, items } => {
                 self.inbox_loaded(account, asked, items, out);
             }
+            Input::ReceiptsRead { account, after, items } => {
+                self.receipts_read(now.mono, account, after, items);
+            }
+            Input::MarksLoaded { account, conn, page } => {
+                self.marks_loaded(account, conn, page, out);
+            }
+            Input::Fetched { account, conn, corr, fetch, page } => {
+                self.fetched(now, (account, conn, corr), fetch, page, out);
+            }
             Input::Parcel { link, from, seq, parcel } => {
                 self.receive(now, (link, from), seq, parcel, out);
             }
-            Input::PeerReady { to } => self.peer_ready(now.mono, to, out),
+            Input::PeerReady { to } => {
+                self.peer_ready(now.mono, to, out);
+                self.watch_again(to, out);
+            }
             Input::Confirmed { to, upto } => self.confirmed(now.mono, to, upto, out),
             Input::Expected { to, next } => self.peer_expects(now.mono, to, next, out),
             Input::Released { upto } => self.on_released(now.mono, upto, out),
         }
-        self.settle(now.mono, out);
+        self.settle(now, out);
+    }
+
+    /// Another shard signals something.
+    fn signal(&mut self, now: Now, signal: Signal, out: &mut Vec<Effect>) {
+        match signal {
+            Signal::Typing(typing) => {
+                if let Address::Account(to) = typing.to {
+                    self.typed_to(to, typing, out);
+                }
+            }
+            Signal::Watch { by, of, on } => self.watched_by(now.mono, (by, of), on, out),
+            Signal::Presence { of, to, presence } => self.presence_is(of, &to, presence),
+        }
+    }
+
+    /// What time alone asks for: receipts that waited, presences that differ, reads and pushes that had
+    /// no answer. Call it several times a second.
+    pub fn look_after(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.tell_receipts(now, false, out);
+        self.note_gone(now);
+        self.tell_presence(now.mono, out);
+        self.retry_peers(now.mono, out);
+        self.to_pump.append(&mut self.unread);
+        self.settle(now, out);
     }
 
     /// Answers that wait for no position leave at once, and accounts with news are pumped.
-    fn settle(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
+    fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.is_settled() {
-            self.let_go(now, out);
+            self.let_go(now.mono, out);
         }
-        self.pump(out);
+        self.pump(now.wall, out);
     }
 
     /// Which shard this is, under which ownership.
@@ -185,6 +264,9 @@ impl Shard {
     /// Stops or resumes the admission of sends; answers how many were refused meanwhile.
     pub fn set_admitting(&mut self, admitting: bool) -> u32 {
         self.admitting = admitting;
+        if admitting {
+            self.take_late_acks();
+        }
         std::mem::take(&mut self.refused_while_moving)
     }
 
@@ -218,9 +300,10 @@ impl Shard {
     pub fn evict(&mut self, now: Now) -> usize {
         let before = self.accounts.len();
         let crowded = before > limits::HOT_ACCOUNTS_MAX;
-        self.accounts.retain(|_, slot| match slot {
+        let watches = &self.watches;
+        self.accounts.retain(|account, slot| match slot {
             Slot::Loading(_) => true,
-            Slot::Hot(hot) => !hot.is_evictable(now.mono, crowded),
+            Slot::Hot(hot) => watches.has(*account) || !hot.is_evictable(now.mono, crowded),
         });
         before - self.accounts.len()
     }

@@ -2,14 +2,26 @@
 
 use bytes::Bytes;
 use iris_core::account::{InboxContent, InboxItem};
+use iris_core::clock::Hlc;
 use iris_core::code::Verdict;
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId};
 use iris_core::limits;
-use iris_core::message::{Address, Bodies};
-use iris_core::seq::ClientSeq;
-use iris_core::shard::Send;
+use iris_core::message::{About, Act, Address, Bodies};
+use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::shard::{Fetch, HistoryPoint, Send};
 
 use crate::{FormatError, client};
+
+pub use signals::{
+    FromClient, marks_from_wire, presence_to_wire, receipt_from_wire, receipt_to_wire,
+    signal_from_wire, subscribe_from_wire, typing_to_wire,
+};
+pub use wishes::{wish_from_wire, wish_to_wire, wishes_from_wire, wishes_to_wire};
+
+mod signals;
+#[cfg(test)]
+mod tests;
+mod wishes;
 
 /// A SEND as the shard takes it. Sizes of bodies are the shard's to judge: its refusal is a decision.
 pub fn send_from_wire(wire: client::Send) -> Result<Send, FormatError> {
@@ -33,6 +45,65 @@ pub fn send_from_wire(wire: client::Send) -> Result<Send, FormatError> {
         to: address_from_wire(wire.to.ok_or(FormatError::Missing("to"))?)?,
         bodies,
         expires_at_ms: wire.expires_at_ms,
+        about: wire.about.map(about_from_wire).transpose()?,
+    })
+}
+
+/// What a message does to an earlier one.
+pub fn about_from_wire(wire: client::About) -> Result<About, FormatError> {
+    let act = match wire.act() {
+        client::about::Act::Edit => Act::Edit,
+        client::about::Act::Delete => Act::Delete,
+        client::about::Act::React => Act::React,
+        client::about::Act::Unspecified => return Err(FormatError::OutOfBounds("act")),
+    };
+    Ok(About {
+        act,
+        author: AccountId::from_bytes(&wire.author)?,
+        msg_id: MsgId::from_bytes(&wire.msg_id)?,
+        clock: clock_from_wire(wire.clock)?,
+    })
+}
+
+/// A clock that a client names: one that the store's signed numbers can hold, as all of ours are.
+fn clock_from_wire(clock: u64) -> Result<Hlc, FormatError> {
+    i64::try_from(clock).map(|_| Hlc(clock)).map_err(|_| FormatError::OutOfBounds("clock"))
+}
+
+/// What a message does to an earlier one.
+pub fn about_to_wire(about: &About) -> client::About {
+    let act = match about.act {
+        Act::Edit => client::about::Act::Edit,
+        Act::Delete => client::about::Act::Delete,
+        Act::React => client::about::Act::React,
+    };
+    client::About {
+        act: act.into(),
+        author: bytes_of(about.author.to_bytes()),
+        msg_id: bytes_of(about.msg_id.0),
+        clock: about.clock.0,
+    }
+}
+
+/// A place in the order of a conversation.
+pub fn point_from_wire(wire: client::HistoryPoint) -> Result<HistoryPoint, FormatError> {
+    let place = i64::try_from(wire.inbox_seq).map(|_| InboxSeq(wire.inbox_seq));
+    let place = place.map_err(|_| FormatError::OutOfBounds("inbox_seq"))?;
+    Ok(HistoryPoint { clock: clock_from_wire(wire.clock)?, place })
+}
+
+/// A place in the order of a conversation.
+pub fn point_to_wire(point: HistoryPoint) -> client::HistoryPoint {
+    client::HistoryPoint { clock: point.clock.0, inbox_seq: point.place.0 }
+}
+
+/// Which page a FETCH wants. How long it may be is the shard's to bound.
+pub fn fetch_from_wire(wire: client::Fetch) -> Result<Fetch, FormatError> {
+    let conversation = wire.conversation.ok_or(FormatError::Missing("conversation"))?;
+    Ok(Fetch {
+        conversation: address_from_wire(conversation)?,
+        before: wire.before.map(point_from_wire).transpose()?,
+        limit: wire.limit,
     })
 }
 
@@ -67,12 +138,30 @@ pub fn deliver_to_wire(
     }
 }
 
+/// A page of history as `device` of `account` gets it.
+pub fn page_to_wire(
+    account: AccountId,
+    device: DeviceNo,
+    items: &[InboxItem],
+    next: Option<HistoryPoint>,
+) -> client::Page {
+    let entry = |item: &InboxItem| client::PageEntry {
+        inbox_seq: item.seq.0,
+        entry: Some(entry_to_wire(account, device, item)),
+    };
+    client::Page { entries: items.iter().map(entry).collect(), next: next.map(point_to_wire) }
+}
+
 fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> client::InboxEntry {
     use client::inbox_entry::Kind;
     let kind = match &item.content {
         InboxContent::Message(message) if message.sender == account && is_own(item, account) => {
             let sent_here = message.sender_device == device;
-            let body = if sent_here { None } else { message.bodies.of_device(device).cloned() };
+            // Bodies for single devices are for those of the other side.
+            let body = match &message.bodies {
+                Bodies::Shared(body) if !sent_here => Some(body.clone()),
+                Bodies::Shared(_) | Bodies::PerDevice(_) => None,
+            };
             Kind::Sent(client::Sent {
                 device: message.sender_device.0,
                 client_seq: message.client_seq.0,
@@ -80,6 +169,8 @@ fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> clie
                 to: Some(address_to_wire(message.to)),
                 body: body.unwrap_or_default(),
                 clock: message.clock.0,
+                about: message.about.as_ref().map(about_to_wire),
+                expires_at_ms: message.expires_at_ms,
             })
         }
         InboxContent::Message(message) => match message.bodies.of_device(device) {
@@ -90,6 +181,7 @@ fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> clie
                 body: body.clone(),
                 expires_at_ms: message.expires_at_ms,
                 clock: message.clock.0,
+                about: message.about.as_ref().map(about_to_wire),
             }),
             None => Kind::Hole(client::Hole {}),
         },

@@ -58,6 +58,18 @@ frame_types! {
     Deliver = 0x06,
     /// Client: places are on its disk.
     Ack = 0x07,
+    /// Client: a page of history, please.
+    Fetch = 0x08,
+    /// Server: a page of history.
+    Page = 0x09,
+    /// Both: worth something only now.
+    Signal = 0x0a,
+    /// Both: how far conversations were received and read.
+    Receipt = 0x0b,
+    /// Client: it watches accounts.
+    Subscribe = 0x0c,
+    /// Client: it does not any more.
+    Unsubscribe = 0x0d,
     /// Server: a nonce for the proof, where the carrier hides the TLS exporter.
     Challenge = 0x0e,
     /// Client: a correlated call.

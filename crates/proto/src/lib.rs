@@ -6,8 +6,10 @@
 pub mod client_frames;
 pub mod coordinated_keys;
 pub mod frame;
+pub mod peer_signals;
 pub mod stored_blocks;
 mod stored_entries;
+pub mod stored_relations;
 pub mod stored_rows;
 
 macro_rules! generated {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iris_core::clock::Hlc;
+use iris_core::clock::{Hlc, WallMs};
 use iris_core::code::Code;
 use iris_core::entry::{Entry, Op, Progress, Received, Slot};
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId};
-use iris_core::message::{Address, Bodies, Message, Notice, Parcel};
+use iris_core::mark::Receipt;
+use iris_core::message::{About, Act, Address, Bodies, Message, Notice, Parcel};
 use iris_core::seq::{ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 
 use crate::FormatError;
 use crate::stored;
+use crate::stored_relations::{wish_from_stored, wish_to_stored};
 
 pub(crate) fn entry_to_stored(entry: &Entry) -> stored::Entry {
     stored::Entry {
@@ -39,12 +41,15 @@ fn op_to_stored(op: &Op) -> stored::entry::Op {
         Op::AccountCreated { account } => {
             To::AccountCreated(stored::AccountCreated { account: account_bytes(*account) })
         }
-        Op::DeviceAdded { account, device, key, name } => To::DeviceAdded(stored::DeviceAdded {
-            account: account_bytes(*account),
-            device: device.0,
-            public_key: Bytes::copy_from_slice(&key.0),
-            name: name.clone(),
-        }),
+        Op::DeviceAdded { account, device, key, name, start } => {
+            To::DeviceAdded(stored::DeviceAdded {
+                account: account_bytes(*account),
+                device: device.0,
+                public_key: Bytes::copy_from_slice(&key.0),
+                name: name.clone(),
+                start: start.map(|start| start.0),
+            })
+        }
         Op::DeviceRevoked { account, device } => To::DeviceRevoked(stored::DeviceRevoked {
             account: account_bytes(*account),
             device: device.0,
@@ -76,6 +81,23 @@ fn op_to_stored(op: &Op) -> stored::entry::Op {
             outbox_seq: outbox_seq.0,
             outcome: Some(outcome_to_stored(outcome)),
         }),
+        Op::Wished { account, wish } => To::Wished(stored::Wished {
+            account: account_bytes(*account),
+            kind: Some(wish_to_stored(*wish)),
+        }),
+        Op::Marked { account, with, own_read, receipt } => {
+            let (own_read, own_version) = own_read.unwrap_or_default();
+            let slot = receipt.map(|(_, slot)| slot);
+            To::Marked(stored::Marked {
+                account: account_bytes(*account),
+                with: account_bytes(*with),
+                own_read: own_read.0,
+                own_version,
+                receipt: receipt.map(|(receipt, _)| receipt_to_stored(receipt)),
+                to_shard: slot.map_or(0, |slot| slot.to.into()),
+                outbox_seq: slot.map_or(0, |slot| slot.seq.0),
+            })
+        }
         Op::Progress(progress) => To::Progress(progress_to_stored(progress)),
     }
 }
@@ -89,6 +111,7 @@ fn op_from_stored(op: stored::entry::Op) -> Result<Op, FormatError> {
             device: DeviceNo(op.device),
             key: PublicKey::from_bytes(&op.public_key)?,
             name: op.name,
+            start: op.start.map(InboxSeq),
         },
         From::DeviceRevoked(op) => {
             Op::DeviceRevoked { account: account(&op.account)?, device: DeviceNo(op.device) }
@@ -115,6 +138,21 @@ fn op_from_stored(op: stored::entry::Op) -> Result<Op, FormatError> {
             outbox_seq: OutboxSeq(op.outbox_seq),
             outcome: outcome_from_stored(op.outcome.ok_or(FormatError::Missing("outcome"))?)?,
         },
+        From::Wished(op) => Op::Wished {
+            account: account(&op.account)?,
+            wish: wish_from_stored(op.kind.ok_or(FormatError::Missing("wish"))?)?,
+        },
+        From::Marked(op) => Op::Marked {
+            account: account(&op.account)?,
+            with: account(&op.with)?,
+            own_read: (op.own_version != 0).then_some((Hlc(op.own_read), op.own_version)),
+            receipt: match op.receipt {
+                Some(receipt) => {
+                    Some((receipt_from_stored(Some(receipt))?, slot(op.to_shard, op.outbox_seq)?))
+                }
+                None => None,
+            },
+        },
         From::Progress(op) => Op::Progress(progress_from_stored(op)?),
     })
 }
@@ -136,6 +174,10 @@ fn outcome_to_stored(outcome: &Received) -> stored::received::Outcome {
             inbox_seq: inbox_seq.0,
             notice: Some(notice_to_stored(notice)),
         }),
+        Received::Marked { receipt, version } => To::Receipt(stored::ReceiptTaken {
+            receipt: Some(receipt_to_stored(*receipt)),
+            version: *version,
+        }),
         Received::Dropped => To::Dropped(stored::Dropped {}),
     }
 }
@@ -156,6 +198,9 @@ fn outcome_from_stored(outcome: stored::received::Outcome) -> Result<Received, F
             inbox_seq: InboxSeq(op.inbox_seq),
             notice: notice_from_stored(op.notice)?,
         },
+        From::Receipt(op) => {
+            Received::Marked { receipt: receipt_from_stored(op.receipt)?, version: op.version }
+        }
         From::Dropped(stored::Dropped {}) => Received::Dropped,
     })
 }
@@ -174,10 +219,15 @@ fn progress_to_stored(progress: &Progress) -> stored::Progress {
         .floors
         .iter()
         .map(|(account, seq)| stored::Floor { account: account_bytes(*account), inbox_seq: seq.0 });
+    let seen = progress
+        .seen
+        .iter()
+        .map(|(account, at)| stored::Seen { account: account_bytes(*account), at_ms: at.0 });
     stored::Progress {
         cursors: cursors.collect(),
         confirmations: confirmations.collect(),
         floors: floors.collect(),
+        seen: seen.collect(),
     }
 }
 
@@ -194,6 +244,9 @@ fn progress_from_stored(op: stored::Progress) -> Result<Progress, FormatError> {
     }
     for floor in op.floors {
         progress.floors.push((account(&floor.account)?, InboxSeq(floor.inbox_seq)));
+    }
+    for seen in op.seen {
+        progress.seen.push((account(&seen.account)?, WallMs(seen.at_ms)));
     }
     Ok(progress)
 }
@@ -225,6 +278,7 @@ pub(crate) fn message_to_stored(message: &Message) -> stored::Message {
         device_bodies,
         expires_at_ms: message.expires_at_ms,
         clock: message.clock.0,
+        about: message.about.as_ref().map(about_to_stored),
     }
 }
 
@@ -252,7 +306,56 @@ pub(crate) fn message_from_stored(
         bodies,
         expires_at_ms: message.expires_at_ms,
         clock: Hlc(message.clock),
+        about: message.about.map(about_from_stored).transpose()?,
     }))
+}
+
+fn about_to_stored(about: &About) -> stored::About {
+    let act = match about.act {
+        Act::Edit => stored::about::Act::Edit,
+        Act::Delete => stored::about::Act::Delete,
+        Act::React => stored::about::Act::React,
+    };
+    stored::About {
+        act: act.into(),
+        author: account_bytes(about.author),
+        msg_id: Bytes::copy_from_slice(&about.msg_id.0),
+        clock: about.clock.0,
+    }
+}
+
+fn about_from_stored(about: stored::About) -> Result<About, FormatError> {
+    let act = match about.act() {
+        stored::about::Act::Edit => Act::Edit,
+        stored::about::Act::Delete => Act::Delete,
+        stored::about::Act::React => Act::React,
+        stored::about::Act::Unspecified => return Err(FormatError::OutOfBounds("act")),
+    };
+    Ok(About {
+        act,
+        author: account(&about.author)?,
+        msg_id: MsgId::from_bytes(&about.msg_id)?,
+        clock: Hlc(about.clock),
+    })
+}
+
+fn receipt_to_stored(receipt: Receipt) -> stored::Receipt {
+    stored::Receipt {
+        from: account_bytes(receipt.from),
+        to: account_bytes(receipt.to),
+        delivered: receipt.delivered.0,
+        read: receipt.read.0,
+    }
+}
+
+fn receipt_from_stored(receipt: Option<stored::Receipt>) -> Result<Receipt, FormatError> {
+    let receipt = receipt.ok_or(FormatError::Missing("receipt"))?;
+    Ok(Receipt {
+        from: account(&receipt.from)?,
+        to: account(&receipt.to)?,
+        delivered: Hlc(receipt.delivered),
+        read: Hlc(receipt.read),
+    })
 }
 
 pub(crate) fn notice_to_stored(notice: &Notice) -> stored::Notice {
@@ -280,6 +383,7 @@ pub(crate) fn parcel_to_stored(parcel: &Parcel) -> stored::outbox_item::Kind {
     match parcel {
         Parcel::Message(message) => stored::outbox_item::Kind::Message(message_to_stored(message)),
         Parcel::Notice(notice) => stored::outbox_item::Kind::Notice(notice_to_stored(notice)),
+        Parcel::Receipt(receipt) => stored::outbox_item::Kind::Receipt(receipt_to_stored(*receipt)),
     }
 }
 
@@ -293,14 +397,17 @@ pub(crate) fn parcel_from_stored(
         stored::outbox_item::Kind::Notice(notice) => {
             notice_from_stored(Some(notice)).map(Parcel::Notice)
         }
+        stored::outbox_item::Kind::Receipt(receipt) => {
+            receipt_from_stored(Some(receipt)).map(Parcel::Receipt)
+        }
     }
 }
 
-fn account_bytes(account: AccountId) -> Bytes {
+pub(crate) fn account_bytes(account: AccountId) -> Bytes {
     Bytes::copy_from_slice(&account.to_bytes())
 }
 
-fn account(bytes: &[u8]) -> Result<AccountId, FormatError> {
+pub(crate) fn account(bytes: &[u8]) -> Result<AccountId, FormatError> {
     Ok(AccountId::from_bytes(bytes)?)
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use iris_core::account::{Account, Device, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, WallMs};
 use iris_core::id::{DeviceNo, PublicKey};
+use iris_core::relation::Relations;
 use iris_core::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::OutboxItem;
 use prost::Message as _;
@@ -14,7 +15,7 @@ use crate::stored_entries::{
 };
 use crate::{FormatError, stored};
 
-/// An account's row.
+/// An account's row, without its wishes: they have a column of their own.
 pub fn encode_account(account: &Account) -> Bytes {
     account_to_stored(account).encode_to_vec().into()
 }
@@ -24,7 +25,7 @@ pub fn decode_account(bytes: Bytes) -> Result<Account, FormatError> {
     account_from_stored(stored::AccountState::decode(bytes)?)
 }
 
-/// An account, as another pod gets it.
+/// An account without its wishes, as another pod gets it.
 pub fn account_to_stored(account: &Account) -> stored::AccountState {
     stored::AccountState {
         pos: account.pos.0,
@@ -32,10 +33,12 @@ pub fn account_to_stored(account: &Account) -> stored::AccountState {
         inbox_head: account.head.0,
         inbox_floor: account.floor.0,
         devices: account.devices.iter().map(|(no, device)| device_to_stored(*no, device)).collect(),
+        marks: account.marks,
+        last_seen_ms: account.last_seen.0,
     }
 }
 
-/// An account, as another pod sent it.
+/// An account without its wishes, as another pod sent it.
 pub fn account_from_stored(account: stored::AccountState) -> Result<Account, FormatError> {
     Ok(Account {
         pos: ShardSeq(account.pos),
@@ -43,6 +46,9 @@ pub fn account_from_stored(account: stored::AccountState) -> Result<Account, For
         head: InboxSeq(account.inbox_head),
         floor: InboxSeq(account.inbox_floor),
         devices: account.devices.into_iter().map(device_from_stored).collect::<Result<_, _>>()?,
+        marks: account.marks,
+        last_seen: WallMs(account.last_seen_ms),
+        relations: Relations::default(),
     })
 }
 

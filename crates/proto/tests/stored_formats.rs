@@ -2,152 +2,36 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says where it failed")]
 
+#[path = "stored_formats/any.rs"]
+mod any;
+#[path = "stored_formats/specimens.rs"]
+mod specimens;
+
 use bytes::Bytes;
-use iris_core::account::{Account, Device, InboxContent, InboxItem};
 use iris_core::block::BlockHeader;
-use iris_core::clock::{Hlc, WallMs};
-use iris_core::code::Code;
-use iris_core::entry::{Entry, Op, Progress, Received, Slot};
-use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
-use iris_core::message::{Address, Bodies, Message, Notice, Parcel};
-use iris_core::seq::{BlockSeq, ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::OutboxItem;
-use iris_proto::{stored_blocks, stored_rows};
+use iris_core::entry::Entry;
+use iris_core::relation::Audience;
+use iris_core::seq::{BlockSeq, OutboxSeq};
+use iris_proto::{stored, stored_blocks, stored_relations, stored_rows};
 use proptest::prelude::*;
+use prost::Message as _;
 
-/// One of everything that a block can hold, always the same.
-fn specimen() -> (BlockHeader, Vec<Entry>) {
-    let account = AccountId::from_bytes(&[7; 16]).unwrap();
-    let other = AccountId::from_bytes(&[0xab; 16]).unwrap();
-    let device = DeviceNo(3);
-    let message = |bodies| {
-        std::sync::Arc::new(Message {
-            sender: account,
-            sender_device: device,
-            client_seq: ClientSeq(41),
-            msg_id: MsgId([9; 16]),
-            to: Address::Account(other),
-            bodies,
-            expires_at_ms: 1_900_000_000_000,
-            clock: Hlc(0x1234_5678_9abc),
-        })
-    };
-    let shared = message(Bodies::Shared(Bytes::from_static(b"ciphertext")));
-    let each = message(Bodies::PerDevice(vec![
-        (DeviceNo(1), Bytes::from_static(b"one")),
-        (DeviceNo(2), Bytes::from_static(b"two")),
-    ]));
-    let notice = Notice {
-        account,
-        device,
-        client_seq: ClientSeq(41),
-        msg_id: MsgId([9; 16]),
-        code: Code::NoConversation,
-    };
-    let slot = Slot { to: ShardId::new(600), seq: OutboxSeq(77) };
-    let from = ShardId::new(12);
-    let received = |outcome| Op::Received { from, outbox_seq: OutboxSeq(5), outcome };
-    let ops = vec![
-        Op::AccountCreated { account },
-        Op::DeviceAdded { account, device, key: PublicKey([4; 32]), name: "phone".to_owned() },
-        Op::DeviceRevoked { account, device },
-        Op::RefreshRotated { account, device, current: 8, previous: 7 },
-        Op::Sent { message: shared.clone(), inbox_seq: InboxSeq(10), slot },
-        Op::Sent { message: each, inbox_seq: InboxSeq(11), slot },
-        Op::SendRefused { account, device, client_seq: ClientSeq(42), code: Code::TooLarge },
-        received(Received::Delivered { account: other, inbox_seq: InboxSeq(3), message: shared }),
-        received(Received::Refused { notice, slot }),
-        received(Received::Noticed { inbox_seq: InboxSeq(12), notice }),
-        received(Received::Dropped),
-        Op::Progress(Progress {
-            cursors: vec![(account, device, InboxSeq(9))],
-            confirmations: vec![(ShardId::new(600), OutboxSeq(76))],
-            floors: vec![(other, InboxSeq(2))],
-        }),
-    ];
-    let entries = ops.into_iter().zip(100..).map(|(op, seq)| Entry {
-        shard: ShardId::new(513),
-        epoch: Epoch(6),
-        seq: ShardSeq(seq),
-        clock: Hlc(0x1234_5678_9abc + seq),
-        op,
-    });
-    let header = BlockHeader { released: BlockSeq(1000), materialized: BlockSeq(900) };
-    (header, entries.collect())
-}
+use specimens::{first_account, first_block, second_account, second_block, wishes};
 
-fn account_specimen() -> Account {
-    let mut account = Account::new(ShardSeq(1234));
-    account.head = InboxSeq(50);
-    account.floor = InboxSeq(4);
-    let mut device = Device::new(
-        PublicKey([5; 32]),
-        "laptop".to_owned(),
-        WallMs(1_800_000_000_000),
-        InboxSeq(7),
-    );
-    device.decided(ClientSeq(1), None);
-    device.decided(ClientSeq(2), Some(Code::Quota));
-    device.refresh_current = 3;
-    device.refresh_previous = 2;
-    account.devices.insert(DeviceNo(1), device.clone());
-    device.revoked = true;
-    account.devices.insert(DeviceNo(2), device);
-    account
-}
+const NO_HEADER: BlockHeader = BlockHeader { released: BlockSeq(0), materialized: BlockSeq(0) };
 
 #[test]
 fn a_block_comes_back() {
-    let (header, entries) = specimen();
-    let bytes = stored_blocks::encode(header, &entries);
-    assert_eq!(stored_blocks::decode_header(&bytes).unwrap(), header);
-    assert_eq!(stored_blocks::decode(bytes).unwrap(), (header, entries));
-}
-
-#[test]
-fn rows_come_back() {
-    let account = account_specimen();
-    let bytes = stored_rows::encode_account(&account);
-    assert_eq!(stored_rows::decode_account(bytes).unwrap(), account);
-
-    let (_, entries) = specimen();
-    let Op::Sent { message, .. } = &entries[4].op else { unreachable!() };
-    let items: Vec<_> = [
-        InboxContent::Message(message.clone()),
-        InboxContent::Hole,
-        InboxContent::Message(message.clone()),
-    ]
-    .into_iter()
-    .zip(5..)
-    .map(|(content, seq)| InboxItem { seq: InboxSeq(seq), clock: Hlc(seq), content })
-    .collect();
-    let bytes = stored_rows::encode_inbox_run(&items);
-    assert_eq!(stored_rows::decode_inbox_run(bytes).unwrap(), items);
-
-    let item = OutboxItem {
-        seq: OutboxSeq(9),
-        pos: ShardSeq(8),
-        queued_at: WallMs(7),
-        parcel: Parcel::Message(message.clone()),
-    };
-    let bytes = stored_rows::encode_outbox_item(&item);
-    assert_eq!(stored_rows::decode_outbox_item(OutboxSeq(9), bytes).unwrap(), item);
-}
-
-/// An entry's weight is what blocks are limited by: it must not be below the entry's bytes.
-#[test]
-fn the_weight_of_an_entry_bounds_its_bytes() {
-    let (header, entries) = specimen();
-    let empty = stored_blocks::encode(header, &[]).len();
-    for entry in entries {
-        let bytes = stored_blocks::encode(header, std::slice::from_ref(&entry)).len() - empty;
-        assert!(bytes <= entry.weight(), "{bytes} > {} for {entry:?}", entry.weight());
+    for (header, entries) in [first_block(), second_block()] {
+        let bytes = stored_blocks::encode(header, &entries);
+        assert_eq!(stored_blocks::decode_header(&bytes).unwrap(), header);
+        assert_eq!(stored_blocks::decode(bytes).unwrap(), (header, entries));
     }
 }
 
 #[test]
 fn a_block_of_a_later_version_is_refused_by_name() {
-    let (header, entries) = specimen();
+    let (header, entries) = first_block();
     let mut bytes = stored_blocks::encode(header, &entries).to_vec();
     assert_eq!(bytes[..2], [0x08, 0x01], "the version is the first field");
     bytes[1] = 9;
@@ -155,42 +39,112 @@ fn a_block_of_a_later_version_is_refused_by_name() {
     assert_eq!(error.to_string(), "version 9 is newer than this program");
 }
 
+#[test]
+fn an_audience_of_a_later_version_is_taken_for_the_smallest() {
+    let relations = stored::Relations { presence: 9, ..stored::Relations::default() };
+    let relations = stored_relations::decode_relations(relations.encode_to_vec().into());
+    assert_eq!(relations.unwrap().presence, Audience::Nobody);
+}
+
 /// The bytes of every released version, written once and never again. To add a version, add a file.
 #[test]
 fn golden_bytes_stay_readable() {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
-    if std::env::var_os("IRIS_WRITE_GOLDEN").is_some() {
-        let (header, entries) = specimen();
-        let write = |name, bytes: Bytes| std::fs::write(format!("{directory}/{name}"), bytes);
-        write("block.v1.bin", stored_blocks::encode(header, &entries)).unwrap();
-        write("account.v1.bin", stored_rows::encode_account(&account_specimen())).unwrap();
-    }
-    let read = |name: &str| -> Bytes {
-        std::fs::read(format!("{directory}/{name}"))
-            .unwrap_or_else(|e| panic!("{name}: {e}"))
-            .into()
+    let golden = |name: &str, written: Bytes| -> Bytes {
+        let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+        let missing = !std::fs::exists(&path).unwrap();
+        if missing && std::env::var_os("IRIS_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, &written).unwrap();
+        }
+        let bytes: Bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{name}: {e}")).into();
+        // This version writes the same bytes, so that an upgrade and a downgrade read each other.
+        assert_eq!(written, bytes, "{name}");
+        bytes
     };
-    assert_eq!(stored_blocks::decode(read("block.v1.bin")).unwrap(), specimen());
-    assert_eq!(stored_rows::decode_account(read("account.v1.bin")).unwrap(), account_specimen());
-    // This version writes the same bytes, so that an upgrade and a downgrade read each other.
-    let (header, entries) = specimen();
-    assert_eq!(stored_blocks::encode(header, &entries), read("block.v1.bin"));
-    assert_eq!(stored_rows::encode_account(&account_specimen()), read("account.v1.bin"));
+    for (name, block) in [("block.v1.bin", first_block()), ("block.v2.bin", second_block())] {
+        let bytes = golden(name, stored_blocks::encode(block.0, &block.1));
+        assert_eq!(stored_blocks::decode(bytes).unwrap(), block, "{name}");
+    }
+    for (name, account) in
+        [("account.v1.bin", first_account()), ("account.v2.bin", second_account())]
+    {
+        let bytes = golden(name, stored_rows::encode_account(&account));
+        assert_eq!(stored_rows::decode_account(bytes).unwrap(), account, "{name}");
+    }
+    let bytes = golden("relations.v2.bin", stored_relations::encode_relations(&wishes()));
+    assert_eq!(stored_relations::decode_relations(bytes).unwrap(), wishes());
+}
+
+/// An entry's weight is what blocks are limited by: it must not be below the entry's bytes.
+fn check_weight(entry: &Entry) -> Result<(), String> {
+    let empty = stored_blocks::encode(NO_HEADER, &[]).len();
+    let bytes = stored_blocks::encode(NO_HEADER, std::slice::from_ref(entry)).len() - empty;
+    let fits = bytes <= entry.weight();
+    fits.then_some(()).ok_or_else(|| format!("{bytes} > {} for {entry:?}", entry.weight()))
+}
+
+#[test]
+fn the_weight_of_a_specimen_bounds_its_bytes() {
+    for entry in first_block().1.iter().chain(&second_block().1) {
+        check_weight(entry).unwrap();
+    }
 }
 
 proptest! {
+    #[test]
+    fn every_entry_comes_back(entries in proptest::collection::vec(any::entry(), 0..4)) {
+        let header = BlockHeader { released: BlockSeq(9), materialized: BlockSeq(8) };
+        let bytes = stored_blocks::encode(header, &entries);
+        prop_assert_eq!(stored_blocks::decode(bytes).unwrap(), (header, entries));
+    }
+
+    #[test]
+    fn the_weight_of_an_entry_bounds_its_bytes(entry in any::entry()) {
+        check_weight(&entry).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn an_account_comes_back(account in any::account_state()) {
+        let bytes = stored_rows::encode_account(&account);
+        prop_assert_eq!(stored_rows::decode_account(bytes).unwrap(), account);
+    }
+
+    #[test]
+    fn wishes_come_back(relations in any::relations()) {
+        let bytes = stored_relations::encode_relations(&relations);
+        prop_assert_eq!(&stored_relations::decode_relations(bytes).unwrap(), &relations);
+        let sent = stored_relations::relations_to_stored(&relations);
+        prop_assert_eq!(stored_relations::relations_from_stored(sent).unwrap(), relations);
+    }
+
+    #[test]
+    fn a_run_of_an_inbox_comes_back(items in any::inbox_run()) {
+        let bytes = stored_rows::encode_inbox_run(&items);
+        prop_assert_eq!(stored_rows::decode_inbox_run(bytes).unwrap(), items);
+    }
+
+    #[test]
+    fn an_outbox_item_comes_back(item in any::outbox_item()) {
+        let bytes = stored_rows::encode_outbox_item(&item);
+        prop_assert_eq!(stored_rows::decode_outbox_item(item.seq, bytes).unwrap(), item);
+    }
+
     #[test]
     fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
         let _ = stored_blocks::decode(bytes.clone());
         let _ = stored_rows::decode_account(bytes.clone());
+        let _ = stored_relations::decode_relations(bytes.clone());
         let _ = stored_rows::decode_inbox_run(bytes.clone());
         let _ = stored_rows::decode_outbox_item(OutboxSeq(1), bytes);
     }
 
     #[test]
-    fn a_damaged_block_never_panics(at in 0usize..400, with in any::<u8>()) {
-        let (header, entries) = specimen();
+    fn a_damaged_block_never_panics(
+        second in any::<bool>(),
+        at in 0usize..2000,
+        with in any::<u8>(),
+    ) {
+        let (header, entries) = if second { second_block() } else { first_block() };
         let mut bytes = stored_blocks::encode(header, &entries).to_vec();
         let at = at % bytes.len();
         bytes[at] ^= with;

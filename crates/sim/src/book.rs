@@ -6,7 +6,7 @@ use iris_check::history::{
     AccountNo, Device, Event, Item, Lane, Message, MessageNo, Outcome, SessionNo, Target, What,
 };
 use iris_core::account::{InboxContent, InboxItem};
-use iris_core::id::{AccountId, LaneId, SessionId};
+use iris_core::id::{AccountId, LaneId, MsgId, SessionId};
 use iris_core::message::{Address, Bodies};
 
 /// Things that must have happened in some runs, or the simulator looks in the wrong place.
@@ -45,11 +45,19 @@ pub struct Sometimes {
     pub reattached: u64,
     /// Places that a device got from the store.
     pub read_back: u64,
+    /// Devices that learned that something of theirs arrived or was read.
+    pub receipts: u64,
+    /// Devices that were told whether somebody is there.
+    pub presences: u64,
+    /// Devices that learned that something was erased.
+    pub erasures: u64,
+    /// Pages of history with something on them.
+    pub pages: u64,
 }
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 16] {
+    pub fn all(&self) -> [(&'static str, u64); 20] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -67,6 +75,10 @@ impl Sometimes {
             ("lost claims", self.lost_claims),
             ("connections attached again", self.reattached),
             ("pages read from the store", self.read_back),
+            ("receipts", self.receipts),
+            ("presences", self.presences),
+            ("erasures", self.erasures),
+            ("pages of history", self.pages),
         ]
     }
 
@@ -88,6 +100,10 @@ impl Sometimes {
         self.lost_claims += other.lost_claims;
         self.reattached += other.reattached;
         self.read_back += other.read_back;
+        self.receipts += other.receipts;
+        self.presences += other.presences;
+        self.erasures += other.erasures;
+        self.pages += other.pages;
     }
 }
 
@@ -157,7 +173,7 @@ impl Book {
                 if own { Item::Own(noted) } else { Item::Message(noted) }
             }
             InboxContent::Notice(notice) => Item::Notice {
-                message: MessageNo(u64::from_be_bytes(notice.msg_id.0[8..].try_into().expect("8"))),
+                message: MessageNo(message_no(notice.msg_id)),
                 code: notice.code.number().into(),
             },
             InboxContent::Hole => Item::Hole,
@@ -172,4 +188,9 @@ pub(crate) fn number_of(bodies: &Bodies) -> u64 {
         Bodies::PerDevice(bodies) => bodies.first().map(|(_, b)| b.as_ref()).unwrap_or_default(),
     };
     bytes.get(..8).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_be_bytes)
+}
+
+/// The number of a message, by its name.
+pub(crate) fn message_no(id: MsgId) -> u64 {
+    u64::from_be_bytes(id.0[8..].try_into().expect("half of sixteen"))
 }

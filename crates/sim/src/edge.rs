@@ -41,6 +41,7 @@ struct EdgeConn {
     stream_gen: u32,
     window_messages: u32,
     window_bytes: u32,
+    marks: u64,
     state: State,
     retry_us: u64,
     /// Since when nobody serves the client, however often owners were asked meanwhile.
@@ -71,6 +72,7 @@ impl EdgeConn {
             stream_gen: hello.stream_gen,
             window_messages: hello.window_messages,
             window_bytes: hello.window_bytes,
+            marks: hello.marks,
             state: State::Nowhere,
             retry_us: RETRY_US,
             unserved_since: now,
@@ -121,6 +123,7 @@ impl World {
             | Packet::Attach(..)
             | Packet::Input(..)
             | Packet::Parcels(_)
+            | Packet::Signal(..)
             | Packet::News(_) => unreachable!("nobody sends this to an edge"),
         }
     }
@@ -150,7 +153,11 @@ impl World {
         let Some(link) = self.link_to(edge, shard) else {
             return self.try_attach_later(edge, number);
         };
-        let Some(conn) = self.edges[edge].conns.get_mut(&number) else { return };
+        let Some(mut conn) = self.edges[edge].conns.remove(&number) else { return };
+        // Each time it has another number: what an owner says to an earlier attachment is not for this
+        // one, though it comes by the same stream.
+        self.conns += 1;
+        let number = self.conns;
         conn.state = State::Asked(link);
         conn.told_cursor = conn.cursor;
         let attach = Attach {
@@ -162,8 +169,10 @@ impl World {
             stream_gen: conn.stream_gen,
             window_messages: conn.window_messages,
             window_bytes: conn.window_bytes,
+            marks: conn.marks,
             begun: conn.begun,
         };
+        self.edges[edge].conns.insert(number, conn);
         self.send(link, End::Opener, Packet::Attach(attach, shard));
     }
 
@@ -183,14 +192,10 @@ impl World {
     fn pass_to_owner(&mut self, edge: usize, client: StreamNo, mut input: Input) {
         let Some(number) = self.conn_of(edge, client) else { return };
         let Some(conn) = self.edges[edge].conns.get_mut(&number) else { return };
-        match &mut input {
-            Input::Ack { conn: at, seq } => {
-                conn.cursor = conn.cursor.max(*seq);
-                at.id = number;
-            }
-            Input::Send { conn: at, .. } | Input::Window { conn: at, .. } => at.id = number,
-            _ => unreachable!("devices send nothing else"),
+        if let Input::Ack { seq, .. } = &input {
+            conn.cursor = conn.cursor.max(*seq);
         }
+        input.conn_mut().expect("devices send what has a connection").id = number;
         match (conn.state, &input) {
             (State::Served(link), _) => {
                 let shard = conn.shard;
@@ -213,7 +218,7 @@ impl World {
             && let Some(from) = conn.unanswered.take()
         {
             let client = conn.client;
-            let what = ToDevice::SendAgain { from, after_ms: 500 };
+            let what = ToDevice::SendAgain { from, after_ms: 500, another_owner: false };
             self.send(client, End::Other, Packet::ToDevice(what));
         }
     }
@@ -241,7 +246,7 @@ impl World {
                 } else if conn.welcomed {
                     self.book.sometimes.reattached += 1;
                     let from = attached.next_client_seq.0;
-                    ToDevice::SendAgain { from, after_ms: 0 }
+                    ToDevice::SendAgain { from, after_ms: 0, another_owner: true }
                 } else {
                     conn.welcomed = true;
                     conn.stream_gen = attached.stream_gen;
@@ -258,7 +263,14 @@ impl World {
             what @ (ToConn::SendAck { .. }
             | ToConn::SendNack { .. }
             | ToConn::Deliver { .. }
+            | ToConn::Marks { .. }
+            | ToConn::Presence { .. }
+            | ToConn::Typing(_)
+            | ToConn::Page { .. }
             | ToConn::Result { .. }) => {
+                if let ToConn::Marks { version: Some(version), .. } = &what {
+                    conn.marks = conn.marks.max(*version);
+                }
                 if let ToConn::Deliver { items, .. } = &what
                     && let Some(last) = items.last()
                 {
@@ -324,7 +336,7 @@ impl World {
             let client = conn.client;
             if served {
                 // Nobody knows what the lost owner decided: everything undecided is sent again.
-                let again = ToDevice::SendAgain { from: 0, after_ms: 300 };
+                let again = ToDevice::SendAgain { from: 0, after_ms: 300, another_owner: false };
                 self.send(client, End::Other, Packet::ToDevice(again));
             }
             self.attach(edge, number);

@@ -2,7 +2,9 @@
 
 mod acquire;
 mod fence;
+mod flush;
 mod hand_over;
+mod history;
 mod lane;
 mod links;
 mod recover;
@@ -15,7 +17,7 @@ use iris_core::block::ChainHash;
 use iris_core::engine::{Drained, Engine};
 use iris_core::id::{AccountId, LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Flush, LinkNo, Token};
+use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, Token};
 
 use crate::control::{Assignment, Board, Whereabouts};
 use crate::network::{Node, StreamNo};
@@ -23,6 +25,7 @@ use crate::store::{Answer, Done, Key, Stored, Value};
 use crate::world::{Event, World};
 
 pub(crate) use acquire::{Acquire, AcquireStep};
+pub(crate) use flush::FlushJob;
 pub(crate) use hand_over::HandOver;
 pub(crate) use recover::Hot;
 pub(crate) use takeover::{TakeoverJob, chain_of};
@@ -91,10 +94,25 @@ pub(crate) enum Next {
     Flushed { lane: u8, job: Box<FlushJob> },
     Account { lane: u8, shard: ShardId, account: AccountId },
     Inbox { lane: u8, shard: ShardId, account: AccountId, asked: InboxSeq, upto: InboxSeq },
+    Receipts { shard: ShardId, account: AccountId, after: InboxSeq, upto: InboxSeq },
+    Marks { shard: ShardId, account: AccountId, conn: Conn, above: u64 },
+    FetchIndex { shard: ShardId, asked: Fetching },
+    FetchPlaces { shard: ShardId, asked: Fetching, points: Vec<HistoryPoint> },
+    EraseIndex { lane: u8, job: Box<FlushJob> },
+    ErasePlaces { lane: u8, job: Box<FlushJob>, places: Vec<InboxSeq> },
     TakeOver { dead: SessionId, ask: iris_core::takeover::Ask },
     Acquire { shard: ShardId, step: AcquireStep },
     Released { shard: ShardId },
     AfterRelease { shard: ShardId },
+}
+
+/// A page of history that somebody waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetching {
+    pub(crate) account: AccountId,
+    pub(crate) conn: Conn,
+    pub(crate) corr: u32,
+    pub(crate) fetch: Fetch,
 }
 
 /// Something that is tried again after a while.
@@ -136,49 +154,6 @@ pub(crate) enum Call {
 pub(crate) struct Report {
     pub(crate) owner: usize,
     pub(crate) serving: BTreeMap<ShardId, Epoch>,
-}
-
-/// Rows on their way to the store, in the order that makes a crash harmless.
-#[derive(Debug)]
-pub(crate) struct FlushJob {
-    shard: ShardId,
-    /// What is written next, and what after that.
-    steps: Vec<Vec<Stored>>,
-    step: usize,
-    tries: u32,
-}
-
-impl FlushJob {
-    fn new(shard: ShardId, epoch: Epoch, flush: Flush, block: BlockSeq) -> Self {
-        let mut first = Vec::new();
-        for run in flush.inbox {
-            let from = run.items.first().expect("a run is never empty").seq;
-            let key = Key::Run(run.account, from);
-            first.push(Stored::new(key, run.timestamp.get(), Value::Run(run.items.into())));
-        }
-        for row in flush.outbox {
-            let key = Key::Item(shard, row.to, row.item.seq);
-            first.push(Stored::new(key, row.timestamp.get(), Value::Item(row.item.into())));
-        }
-        let mut second = Vec::new();
-        for row in flush.accounts {
-            let key = Key::Account(row.account);
-            second.push(Stored::new(key, row.timestamp.get(), Value::Account(row.state.into())));
-        }
-        for row in flush.peers {
-            let stamp = row.timestamp.get();
-            second.push(Stored::new(Key::Peer(shard, row.peer), stamp, Value::Peer(row)));
-            if row.forget_items {
-                let key = Key::Forgotten(shard, row.peer);
-                second.push(Stored::new(key, stamp, Value::Forgotten(row.out_confirmed)));
-            }
-        }
-        let (pos, clock) = (flush.checkpoint, flush.clock);
-        let value = Value::Checkpoint { epoch, pos, block, clock };
-        let third = vec![Stored::new(Key::Checkpoint(shard), flush.timestamp.get(), value)];
-        let steps = [first, second, third].into_iter().filter(|rows| !rows.is_empty()).collect();
-        Self { shard, steps, step: 0, tries: 0 }
-    }
 }
 
 impl Owner {
@@ -360,6 +335,21 @@ impl World {
             }
             Next::Inbox { lane, shard, account, asked, upto } => {
                 self.inbox_read(owner, lane, (shard, account), (asked, upto), answer);
+            }
+            Next::Receipts { shard, account, after, upto } => {
+                let items = answer.ok().map(|a| lane::page_of(Self::rows_of(a), after, upto));
+                self.feed(owner, shard, Input::ReceiptsRead { account, after, items });
+            }
+            Next::Marks { shard, account, conn, above } => {
+                self.marks_read(owner, shard, (account, conn, above), answer);
+            }
+            Next::FetchIndex { shard, asked } => self.index_read(owner, shard, asked, answer),
+            Next::FetchPlaces { shard, asked, points } => {
+                self.places_read(owner, shard, asked, (points, answer));
+            }
+            Next::EraseIndex { lane, job } => self.erase_place(owner, lane, job, answer),
+            Next::ErasePlaces { lane, job, places } => {
+                self.erase_rows(owner, lane, job, (places, answer));
             }
             Next::TakeOver { dead, ask } => self.takeover_answered(owner, dead, ask, answer),
             Next::Acquire { shard, step } => self.acquire_answered(owner, shard, step, answer),

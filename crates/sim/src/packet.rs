@@ -5,6 +5,7 @@ use iris_core::id::{AccountId, DeviceNo, ShardId};
 use iris_core::message::Parcel;
 use iris_core::seq::{InboxSeq, OutboxSeq};
 use iris_core::shard::{Attach, Input, ToConn};
+use iris_core::signal::Signal;
 
 use crate::control::Whereabouts;
 
@@ -25,6 +26,8 @@ pub(crate) enum Packet {
     ToConn { conn: u64, what: ToConn },
     /// An owner to an edge: a shard is elsewhere; of one connection, or of all.
     Moved { shard: ShardId, conn: Option<u64>, to: Option<Whereabouts> },
+    /// A shard to a shard: worth nothing later.
+    Signal(ShardId, Signal),
     /// A source to a destination.
     Parcels(Vec<Delivery>),
     /// A destination to a source.
@@ -40,6 +43,7 @@ pub(crate) struct Hello {
     pub(crate) stream_gen: u32,
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u32,
+    pub(crate) marks: u64,
 }
 
 /// What an edge tells a device.
@@ -47,8 +51,9 @@ pub(crate) struct Hello {
 pub(crate) enum ToDevice {
     /// As the shard says it.
     Shard(ToConn),
-    /// This number and all above it should be sent again.
-    SendAgain { from: u64, after_ms: u32 },
+    /// This number and all above it should be sent again. Where the shard has another owner, whatever
+    /// the device watched and read is to be said again, too.
+    SendAgain { from: u64, after_ms: u32, another_owner: bool },
     /// The end of the connection.
     Error(Code),
 }

@@ -1,13 +1,16 @@
 //! People: each device is a client with a disk of its own, as an SDK is.
 
 mod hears;
+mod wants;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use iris_check::history::{MessageNo, What};
+use iris_core::clock::Hlc;
 use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId, TenantNo};
-use iris_core::message::{Address, Bodies};
+use iris_core::mark::Mark;
+use iris_core::message::{About, Address, Bodies};
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_core::shard::{Conn, Input, LinkNo, Send};
 
@@ -20,6 +23,8 @@ use crate::world::{EDGES, Event, Party, World};
 /// Deliveries that may be without ack.
 const WINDOW_MESSAGES: u32 = 64;
 const WINDOW_BYTES: u32 = 64 * 1024;
+/// When the rest of what a device has is acknowledged.
+const ACK_REST_US: u64 = 40_000;
 /// A client that hears nothing of a number for so long gives its connection up.
 const SILENCE_US: u64 = 6_000_000;
 /// Sends that may be without answer.
@@ -48,6 +53,7 @@ struct Unsent {
     number: u64,
     message: u64,
     to: Address,
+    about: Option<About>,
     transmitted: bool,
 }
 
@@ -71,6 +77,35 @@ pub(crate) struct Device {
     linked: bool,
     /// The head of its inbox, by the last WELCOME and what came since.
     head: InboxSeq,
+    /// The number of its next call, and the calls without an answer.
+    next_corr: u32,
+    calls: BTreeMap<u32, Called>,
+    /// When it last said what was read, and whether its first wish is under way.
+    read_said_at: u64,
+    wishing: bool,
+    /// What it was last told of those whom it watches.
+    presences: BTreeMap<AccountId, bool>,
+}
+
+/// A call without an answer.
+#[derive(Debug, Clone)]
+enum Called {
+    /// For the next page of history.
+    Fetch(Looking),
+    /// For the first wish.
+    Wish,
+    /// To watch somebody.
+    Watch,
+}
+
+/// A person looks through a conversation.
+#[derive(Debug, Clone)]
+struct Looking {
+    asked_at: u64,
+    with: AccountId,
+    pages: u32,
+    /// What was on the pages before.
+    messages: Vec<u64>,
 }
 
 /// What is on the device's disk.
@@ -81,6 +116,26 @@ struct Disk {
     stream_gen: u32,
     next_number: u64,
     undecided: VecDeque<Unsent>,
+    /// What it knows of marks, up to which version.
+    marks: BTreeMap<AccountId, Mark>,
+    marks_version: u64,
+    /// The newest clock that it has of each person.
+    heard: BTreeMap<AccountId, Hlc>,
+    /// What was read, and no mark came back for yet.
+    reads: BTreeMap<AccountId, Hlc>,
+    watches: BTreeSet<AccountId>,
+    /// Whom the person wishes to block or to hear again, since when.
+    wishes: VecDeque<Wished>,
+    /// What this account sent of late: it may be erased.
+    sent: VecDeque<(Address, MsgId, Hlc)>,
+}
+
+/// A person wishes to block somebody, or not any more.
+#[derive(Debug, Clone, Copy)]
+struct Wished {
+    whom: AccountId,
+    on: bool,
+    asked_at: u64,
 }
 
 impl Device {
@@ -104,9 +159,19 @@ impl Device {
         self.linked
             && self.welcomed
             && self.disk.undecided.is_empty()
+            && self.disk.reads.is_empty()
+            && self.disk.wishes.is_empty()
             && self.disk.acked == self.disk.cursor
             && self.disk.cursor >= self.head
     }
+}
+
+/// The name of a message.
+fn id_of(account: AccountId, message: u64) -> MsgId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&account.to_bytes()[..8]);
+    id[8..].copy_from_slice(&message.to_be_bytes());
+    MsgId(id)
 }
 
 impl World {
@@ -136,6 +201,11 @@ impl World {
                     send_again_from: None,
                     linked: false,
                     head: InboxSeq(0),
+                    next_corr: 0,
+                    calls: BTreeMap::new(),
+                    read_said_at: 0,
+                    wishing: false,
+                    presences: BTreeMap::new(),
                 });
                 self.agenda.after(us, Event::Device { device: index, wake: Wake::Register });
             }
@@ -153,7 +223,12 @@ impl World {
         let Some(device) = self.device_of(deed.person, deed.device) else { return };
         let now = self.now();
         match deed.act {
-            Act::Send { to } => self.compose(device, to),
+            Act::Send { to } => self.write_to(device, to),
+            Act::Erase => self.erase_newest(device),
+            Act::Read { of } => self.read_of(device, of),
+            Act::Watch { of, on } => self.watch_person(device, of, on),
+            Act::Block { whom, on } => self.block(device, whom, on),
+            Act::Fetch { with } => self.fetch(device, with),
             Act::Reconnect => self.hang_up(device),
             Act::StopReading { us } => {
                 self.devices[device].reading_from = now + us;
@@ -219,6 +294,7 @@ impl World {
             stream_gen: state.disk.stream_gen,
             window_messages: WINDOW_MESSAGES,
             window_bytes: WINDOW_BYTES,
+            marks: state.disk.marks_version,
         };
         let edge = self.random.index(EDGES);
         let Some(stream) = self.connect(Party::Device(device), Party::Edge(edge)) else { return };
@@ -239,7 +315,9 @@ impl World {
         if state.conn != Some(stream) {
             return;
         }
-        (state.conn, state.welcomed, state.send_again_from) = (None, false, None);
+        let was_here = std::mem::replace(&mut state.welcomed, false);
+        (state.conn, state.send_again_from, state.wishing) = (None, None, false);
+        state.calls.clear();
         state.turn += 1;
         let us = state.backoff_us;
         state.backoff_us = (2 * us).min(5_000_000);
@@ -248,24 +326,23 @@ impl World {
             let by = self.book.device(account, number.0);
             self.note(What::Disconnected { by });
         }
+        if was_here {
+            self.note_here(account);
+        }
         let us = self.random.between(1_000, us);
         self.agenda.after(us, Event::Device { device, wake: Wake::Connect });
     }
 
-    /// A person writes: the message gets its number on the disk before it is sent.
-    fn compose(&mut self, device: usize, to: usize) {
-        let to = match self.device_of(to, 0) {
-            Some(other) => Address::Account(self.devices[other].account),
-            None => {
-                let nobody = u128::MAX - u128::from(self.now());
-                Address::Account(AccountId::in_shard(
-                    ShardId::new(0),
-                    self.count,
-                    TenantNo(0),
-                    nobody,
-                ))
-            }
-        };
+    fn write_to(&mut self, device: usize, to: usize) {
+        let to = self.account_of(to).unwrap_or_else(|| {
+            let nobody = u128::MAX - u128::from(self.now());
+            AccountId::in_shard(ShardId::new(0), self.count, TenantNo(0), nobody)
+        });
+        self.compose(device, Address::Account(to), None);
+    }
+
+    /// A message gets its number on the disk before it is sent.
+    fn compose(&mut self, device: usize, to: Address, about: Option<About>) {
         let state = &mut self.devices[device];
         if !state.linked {
             return;
@@ -274,7 +351,7 @@ impl World {
         let message = self.messages;
         let number = state.disk.next_number;
         state.disk.next_number += 1;
-        state.disk.undecided.push_back(Unsent { number, message, to, transmitted: false });
+        state.disk.undecided.push_back(Unsent { number, message, to, about, transmitted: false });
         let (account, device_no) = (state.account, state.number.expect("it is linked").0);
         let by = self.book.device(account, device_no);
         let to = self.book.target(to);
@@ -302,15 +379,13 @@ impl World {
                 again.push(unsent.number);
             }
             unsent.transmitted = true;
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&state.account.to_bytes()[..8]);
-            id[8..].copy_from_slice(&unsent.message.to_be_bytes());
             sends.push(Send {
                 client_seq: ClientSeq(unsent.number),
-                msg_id: MsgId(id),
+                msg_id: id_of(state.account, unsent.message),
                 to: unsent.to,
                 bodies: Bodies::Shared(Bytes::copy_from_slice(&unsent.message.to_be_bytes())),
                 expires_at_ms: 0,
+                about: unsent.about,
             });
         }
         let (account, number) = (state.account, state.number);
@@ -334,8 +409,14 @@ impl World {
         if state.conn.is_some() && waits && now - state.heard_at >= SILENCE_US {
             return self.hang_up(device);
         }
+        self.say_what_has_no_answer(device);
         let us = 1_000_000;
         self.agenda.after(us, Event::Device { device, wake: Wake::Watch { turn } });
+    }
+
+    /// The account of a person.
+    fn account_of(&self, person: usize) -> Option<AccountId> {
+        self.device_of(person, 0).map(|device| self.devices[device].account)
     }
 
     fn read_on(&mut self, device: usize) {
@@ -345,11 +426,20 @@ impl World {
             return;
         }
         let (Some(stream), true) = (state.conn, state.welcomed) else { return };
-        if state.disk.acked < state.disk.cursor {
-            state.disk.acked = state.disk.cursor;
-            let conn = Conn { link: LinkNo(0), id: 0 };
-            let input = Input::Ack { conn, seq: state.disk.cursor };
-            self.send(stream, End::Opener, Packet::FromDevice(input));
+        let (acked, cursor) = (state.disk.acked, state.disk.cursor);
+        if acked >= cursor {
+            return;
         }
+        // Applications take messages one by one: what a frame brought is acknowledged in parts at times.
+        let in_parts = cursor.0 - acked.0 > 1 && self.random.chance(300);
+        let seq = if in_parts {
+            self.agenda.after(ACK_REST_US, Event::Device { device, wake: Wake::ReadOn });
+            InboxSeq(self.random.between(acked.0 + 1, cursor.0 - 1))
+        } else {
+            cursor
+        };
+        self.devices[device].disk.acked = seq;
+        let input = Input::Ack { conn: Conn { link: LinkNo(0), id: 0 }, seq };
+        self.send(stream, End::Opener, Packet::FromDevice(input));
     }
 }

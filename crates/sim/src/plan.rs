@@ -54,6 +54,32 @@ pub enum Act {
         /// To whom; a number that no person has is an account that does not exist.
         to: usize,
     },
+    /// Erases the newest message that it sent, for everybody.
+    Erase,
+    /// Reads what it has of a person.
+    Read {
+        /// Of whom.
+        of: usize,
+    },
+    /// Watches whether a person is there, or does not any more.
+    Watch {
+        /// Whom.
+        of: usize,
+        /// Whether it does.
+        on: bool,
+    },
+    /// Blocks a person, or does not any more.
+    Block {
+        /// Whom.
+        whom: usize,
+        /// Whether it does.
+        on: bool,
+    },
+    /// Asks for a page of the conversation with a person.
+    Fetch {
+        /// With whom.
+        with: usize,
+    },
     /// Loses the connection and comes again.
     Reconnect,
     /// Reads nothing for so long: no acks, no credit.

@@ -20,6 +20,9 @@ const BOUNDS: Bounds = Bounds {
     settle_us: 10_000_000,
     drain_us: 60_000_000,
     ready_us: 120_000_000,
+    // Two seconds, and what it takes to say that the world is whole.
+    presence_us: 4_000_000,
+    receipt_us: 10_000_000,
 };
 
 /// What came of a run.

@@ -2,10 +2,10 @@
 //!
 //! Everything here is driven by one agenda and one source of chance, so a plan is always the same run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iris_core::clock::{MonoUs, Now, WallMs};
-use iris_core::id::{SessionId, ShardCount, ShardId};
+use iris_core::id::{AccountId, SessionId, ShardCount, ShardId};
 
 use crate::agenda::Agenda;
 use crate::book::Book;
@@ -110,6 +110,8 @@ pub(crate) struct World {
     pub(crate) devices: Vec<Device>,
     pub(crate) book: Book,
     pub(crate) messages: u64,
+    /// Who wished to block whom at some time.
+    pub(crate) blocked_once: BTreeSet<(AccountId, AccountId)>,
     pub(crate) conns: u64,
     /// Folds every event into the trace.
     trace: u64,
@@ -136,6 +138,7 @@ impl World {
             devices: Vec::new(),
             book: Book::default(),
             messages: 0,
+            blocked_once: BTreeSet::new(),
             conns: 0,
             trace: 0,
             healed: false,
@@ -423,5 +426,7 @@ impl World {
         self.now() > self.plan.healed_at + 1_000_000
             && self.devices.iter().all(Device::is_settled)
             && self.is_quiet()
+            && self.presences_are_true()
+            && self.receipts_arrived()
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod credentials;
 mod derived;
 mod errors;
+mod history;
 mod levels;
 mod materialize;
 mod report;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use iris_core::account::{Account, InboxItem};
 use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Flush, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
 use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 
@@ -56,7 +57,7 @@ impl CassandraStore {
     pub async fn connect(config: &CassandraConfig) -> Result<Self, StoreError> {
         let client = Client::connect(config).await?;
         schema::check(&client).await?;
-        let tables = Tables::prepare(&client, config).await?;
+        let tables = Box::pin(Tables::prepare(&client, config)).await?;
         Ok(Self {
             client,
             tables,
@@ -160,6 +161,19 @@ impl DerivedStore for CassandraStore {
         bytes_max: usize,
     ) -> Result<Vec<InboxItem>, StoreError> {
         self.tables.inbox.read(&self.client, account, (after, upto), bytes_max).await
+    }
+
+    async fn history(&self, account: AccountId, fetch: Fetch) -> Result<HistoryPage, StoreError> {
+        history::page(self, account, fetch).await
+    }
+
+    async fn marks(
+        &self,
+        account: AccountId,
+        above: u64,
+        after: Option<AccountId>,
+    ) -> Result<MarksPage, StoreError> {
+        self.tables.conversation_mark.read(&self.client, account, above, after).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {

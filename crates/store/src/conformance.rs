@@ -9,8 +9,10 @@ mod derived;
 mod directory;
 mod fixture;
 mod health;
+mod history;
 mod inbox;
 mod log;
+mod marks;
 mod outbox;
 
 use std::time::Duration;
@@ -61,9 +63,18 @@ impl Report {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    let suites =
-        [control::CASES, log::CASES, derived::CASES, inbox::CASES, outbox::CASES, directory::CASES];
-    suites.into_iter().chain([health::CASES]).flatten().copied().collect()
+    let suites = [
+        control::CASES,
+        log::CASES,
+        derived::CASES,
+        inbox::CASES,
+        history::CASES,
+        marks::CASES,
+        outbox::CASES,
+        directory::CASES,
+        health::CASES,
+    ];
+    suites.into_iter().flatten().copied().collect()
 }
 
 /// Runs every case. The seed chooses sessions, shards and accounts: two runs on one store need two.

@@ -6,7 +6,7 @@ use iris_core::account::{Account, InboxItem};
 use iris_core::clock::Hlc;
 use iris_core::id::{AccountId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, ShardSeq};
-use iris_core::shard::{Flush, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
 use iris_proto::stored_rows::PeerNumbers;
 
 use crate::{ShardRef, StoreError};
@@ -40,6 +40,19 @@ pub trait DerivedStore: Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<Vec<InboxItem>, StoreError>;
 
+    /// A page of a conversation: the newest messages before a point. What was erased, or has expired,
+    /// is missing.
+    async fn history(&self, account: AccountId, fetch: Fetch) -> Result<HistoryPage, StoreError>;
+
+    /// The marks of an account with versions above `above`, behind the conversation `after`: a part of
+    /// them, of bounded size.
+    async fn marks(
+        &self,
+        account: AccountId,
+        above: u64,
+        after: Option<AccountId>,
+    ) -> Result<MarksPage, StoreError>;
+
     /// What a shard knows of the others.
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError>;
 
@@ -49,9 +62,10 @@ pub trait DerivedStore: Send + Sync + 'static {
     /// The newest checkpoint of a shard.
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError>;
 
-    /// Writes the rows of a flush in the order that makes a crash at any point harmless: inbox runs and
-    /// outbox items, then accounts and peers, then the checkpoint, each step only when the one before
-    /// is durable. Idempotent: an error is answered by writing the same flush again.
+    /// Writes the rows of a flush in the order that makes a crash at any point harmless: inbox runs with
+    /// their index, marks and outbox items, then what is erased of them, then accounts and peers, then
+    /// the checkpoint, each step only when the one before is durable. Idempotent: an error is answered
+    /// by writing the same flush again.
     async fn materialize(
         &self,
         shard: ShardRef,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use iris_core::account::{Account, InboxItem};
 use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Flush, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
 use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 use tokio::time::Instant;
@@ -74,6 +74,10 @@ operations! {
     ReadAccount = "read_account",
     /// [`DerivedStore::inbox`].
     ReadInbox = "read_inbox",
+    /// [`DerivedStore::history`].
+    ReadHistory = "read_history",
+    /// [`DerivedStore::marks`].
+    ReadMarks = "read_marks",
     /// [`DerivedStore::peers`].
     ReadPeers = "read_peers",
     /// [`DerivedStore::outbox`].
@@ -138,6 +142,10 @@ pub enum Table {
     AccountState,
     /// Runs of inboxes.
     Inbox,
+    /// Where the messages of conversations lie.
+    ConversationIndex,
+    /// How far conversations were received and read.
+    ConversationMark,
     /// What shards know of each other.
     ShardPeer,
     /// Items without confirmation.
@@ -153,6 +161,8 @@ impl Table {
             Self::SessionLog => "session_log",
             Self::AccountState => "account_state",
             Self::Inbox => "inbox",
+            Self::ConversationIndex => "conversation_index",
+            Self::ConversationMark => "conversation_mark",
             Self::ShardPeer => "shard_peer",
             Self::Outbox => "outbox",
             Self::ShardCheckpoint => "shard_checkpoint",
@@ -307,6 +317,19 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         self.watch(Operation::ReadInbox, self.store.inbox(account, after, upto, bytes_max)).await
     }
 
+    async fn history(&self, account: AccountId, fetch: Fetch) -> Result<HistoryPage, StoreError> {
+        self.watch(Operation::ReadHistory, self.store.history(account, fetch)).await
+    }
+
+    async fn marks(
+        &self,
+        account: AccountId,
+        above: u64,
+        after: Option<AccountId>,
+    ) -> Result<MarksPage, StoreError> {
+        self.watch(Operation::ReadMarks, self.store.marks(account, above, after)).await
+    }
+
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
         self.watch(Operation::ReadPeers, self.store.peers(shard)).await
     }
@@ -333,6 +356,8 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         let inbox = flush.inbox.iter().map(weight).sum();
         let outbox = flush.outbox.iter().map(|row| row.item.parcel.weight()).sum();
         self.observer.wrote(Table::Inbox, flush.inbox.len(), inbox);
+        self.observer.wrote(Table::ConversationIndex, flush.index.len(), 0);
+        self.observer.wrote(Table::ConversationMark, flush.marks.len(), 0);
         self.observer.wrote(Table::Outbox, flush.outbox.len(), outbox);
         self.observer.wrote(Table::AccountState, flush.accounts.len(), 0);
         self.observer.wrote(Table::ShardPeer, flush.peers.len(), 0);

@@ -300,8 +300,8 @@ impl<'a, W: Sink> Conn<'a, W> {
     async fn take_mail(&mut self) -> Result<(), End> {
         let mut out = BytesMut::new();
         let mut frames = 0;
-        for (link, item) in self.mailbox.take() {
-            if !self.attachment.is_at(link) {
+        for (number, item) in self.mailbox.take() {
+            if !self.attachment.is_at(number) {
                 continue;
             }
             match item {
@@ -312,7 +312,7 @@ impl<'a, W: Sink> Conn<'a, W> {
                 }
                 ToClient::Frame(frame) => {
                     frames += 1;
-                    self.attachment.handed(frame.last_inbox_seq);
+                    self.attachment.handed(&frame);
                     frames::pass_on(frame, &mut out);
                 }
                 ToClient::Attached(attached) => {

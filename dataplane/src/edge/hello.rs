@@ -18,6 +18,8 @@ pub(super) const PROTO: u32 = 1;
 pub(super) struct Caller {
     pub(super) device: DeviceId,
     pub(super) cursor: InboxSeq,
+    /// It knows every change of a mark up to this version.
+    pub(super) marks: u64,
     pub(super) stream_gen: u32,
     pub(super) window_messages: u32,
     pub(super) window_bytes: u32,
@@ -53,6 +55,7 @@ pub(super) fn check(
     Ok(Caller {
         device: access.device,
         cursor: InboxSeq(hello.cursor),
+        marks: hello.marks,
         stream_gen: hello.stream_gen,
         window_messages: window.messages.min(limits::WINDOW_MESSAGES_MAX),
         window_bytes: window.bytes.min(limits::WINDOW_BYTES_MAX),

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use iris_core::code::Code;
 use iris_core::id::{AccountId, PublicKey, ShardId};
+use iris_core::limits;
 use iris_proto::peer::{
     Failure, GrantReply, LoginRequest, OpenDeviceRequest, RefreshRequest, RegisterRequest,
     TokenReply,
@@ -62,6 +63,17 @@ struct DeviceKey {
     name: String,
 }
 
+impl DeviceKey {
+    /// Its key, when all of it is sound: nothing is claimed for a device that cannot be opened.
+    fn key(&self) -> Result<PublicKey, Refusal> {
+        if self.name.len() > limits::DEVICE_NAME_BYTES_MAX {
+            let most = limits::DEVICE_NAME_BYTES_MAX;
+            return Err(invalid(&format!("a device's name has at most {most} bytes")));
+        }
+        public_key(&self.public_key)
+    }
+}
+
 #[derive(Deserialize)]
 struct TokenRequest {
     refresh_token: String,
@@ -89,7 +101,7 @@ type Body<T> = Result<Json<T>, axum::extract::rejection::JsonRejection>;
 async fn register(State(http): State<Http>, body: Body<Credentials>) -> Response {
     let result = async {
         let body = http.begin(body)?;
-        let key = public_key(&body.device.public_key)?;
+        let key = body.device.key()?;
         let shard = http.some_shard()?;
         let mut directory = http.directory(shard)?;
         let request = RegisterRequest {
@@ -107,7 +119,7 @@ async fn register(State(http): State<Http>, body: Body<Credentials>) -> Response
 async fn login(State(http): State<Http>, body: Body<Credentials>) -> Response {
     let result = async {
         let body = http.begin(body)?;
-        let key = public_key(&body.device.public_key)?;
+        let key = body.device.key()?;
         let shard = http.some_shard()?;
         let mut directory = http.directory(shard)?;
         let request = LoginRequest {

@@ -4,7 +4,6 @@ mod link;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use iris_core::id::{LaneNo, SessionId, ShardId};
 use iris_proto::peer::directory_client::DirectoryClient;
@@ -16,7 +15,7 @@ use tonic::transport::Channel;
 use super::metrics::EdgeMetrics;
 use crate::route::{Destination, Routes};
 
-pub(super) use link::{Link, LinkId, Mailbox, ToClient};
+pub(super) use link::{Link, Mailbox, ToClient};
 
 /// All streams of an edge.
 pub(super) struct Links {
@@ -25,7 +24,6 @@ pub(super) struct Links {
     metrics: EdgeMetrics,
     pod: String,
     tasks: Tasks,
-    numbers: AtomicU64,
     sessions: Mutex<BTreeMap<SessionId, SessionLinks>>,
 }
 
@@ -44,8 +42,7 @@ impl Links {
         pod: String,
         tasks: Tasks,
     ) -> Self {
-        let (numbers, sessions) = (AtomicU64::new(1), Mutex::default());
-        Self { identity, routes, metrics, pod, tasks, numbers, sessions }
+        Self { identity, routes, metrics, pod, tasks, sessions: Mutex::default() }
     }
 
     /// The stream to where a shard is served, if it is open.
@@ -127,8 +124,7 @@ impl Links {
         session: SessionId,
         lane: LaneNo,
     ) -> Arc<Link> {
-        let id = LinkId(self.numbers.fetch_add(1, Ordering::Relaxed));
-        let link = Arc::new(Link::new(id));
+        let link = Arc::new(Link::new());
         let (ran, pod, routes) = (Arc::clone(&link), self.pod.clone(), Arc::clone(&self.routes));
         let (channel, metrics) = (channel.clone(), self.metrics.clone());
         self.tasks.spawn("owner link", async move {

@@ -8,6 +8,7 @@ use iris_core::id::{AccountId, DeviceNo, PublicKey, SessionId, ShardId};
 use iris_core::message::Parcel;
 use iris_core::seq::{BlockSeq, Epoch, OutboxSeq};
 use iris_core::shard::{DirectoryAnswer, Input, LinkNo, Shard};
+use iris_core::signal::Signal;
 use iris_proto::peer::{ConfirmItem, OwnerItem};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +33,8 @@ pub(super) enum LaneInput {
     Ask { shard: ShardId, question: Question, answer: oneshot::Sender<Answered> },
     /// Parcels from another lane or session.
     Parcels { link: Option<LinkNo>, parcels: Vec<Delivery> },
+    /// Signals from another lane or session.
+    Signals(Vec<(ShardId, Signal)>),
     /// What other shards say of our outboxes.
     Peers(Vec<PeerNews>),
     /// A destination can be reached.
@@ -146,10 +149,10 @@ impl LaneHandle {
     }
 
     /// Tells the lane something if it takes it at once: between lanes nobody waits, so that two full
-    /// lanes never wait for each other. What is dropped is pushed again.
+    /// lanes never wait for each other. What is dropped is pushed or signalled again.
     pub(super) fn offer(&self, input: LaneInput) {
         if self.inputs.try_send(input).is_err() {
-            tracing::debug!("a lane is full; its parcels come again");
+            tracing::debug!("a lane is full; what was for it comes again");
         }
     }
 

@@ -191,6 +191,7 @@ impl Lane {
             LaneInput::Ask { shard, question, answer } => self.ask(shard, question, answer),
             LaneInput::Parcels { link, parcels } => self.parcels(link, parcels),
             LaneInput::Peers(news) => self.peers(news),
+            LaneInput::Signals(signals) => self.signals(signals),
             LaneInput::PeersReady(shards) => self.peers_ready(&shards),
             LaneInput::NextBlock(answer) => {
                 // A receiver that is gone gave up its claim.
@@ -259,7 +260,7 @@ impl Lane {
         let waiting: Vec<_> = self
             .engine
             .shards()
-            .flat_map(|shard| shard.waiting_peers().map(|peer| (shard.key().id, peer)))
+            .flat_map(|shard| shard.wanted_peers().into_iter().map(|peer| (shard.key().id, peer)))
             .filter(|(_, peer)| to.contains(peer))
             .collect();
         for (shard, to) in waiting {

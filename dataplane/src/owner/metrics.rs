@@ -29,6 +29,8 @@ pub(super) struct OwnerMetrics {
     pub(super) accepted: IntCounter,
     /// Messages given a place in a recipient's inbox.
     pub(super) received: IntCounter,
+    /// Receipts decided: what devices have and people read, coalesced.
+    pub(super) marked: IntCounter,
     /// Sends refused for good.
     pub(super) refused: IntCounter,
     /// Sends put off, by code.
@@ -88,6 +90,7 @@ impl OwnerMetrics {
             fence_s: latency("iris_fence_read_seconds", "Duration of fence reads"),
             accepted: counter("iris_messages_accepted_total", "Messages accepted from senders"),
             received: counter("iris_messages_received_total", "Messages placed in inboxes"),
+            marked: counter("iris_receipts_total", "Receipts decided, coalesced"),
             refused: counter("iris_messages_refused_total", "Sends refused for good"),
             put_off: metrics.counters("iris_sends_put_off_total", "Sends put off", &["code"]),
             delivered: counter("iris_deliveries_total", "Places handed to connections"),

@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 
 use iris_core::id::{LaneNo, SessionId, ShardId};
 use iris_core::shard::OutboxItem;
-use iris_proto::peer::PushItem;
+use iris_core::signal::Signal;
+use iris_proto::peer::{PushItem, SignalItem};
+use iris_proto::peer_signals::signal_to_peer;
 use iris_proto::stored_rows::outbox_item_to_stored;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::Identity;
@@ -31,7 +33,15 @@ pub(super) struct Router {
     streams: Mutex<Streams>,
 }
 
-type Streams = BTreeMap<(SessionId, LaneNo), Arc<Queue<PushItem>>>;
+type Streams = BTreeMap<(SessionId, LaneNo), Arc<Queue<ToPeer>>>;
+
+/// What goes to another session.
+#[expect(clippy::large_enum_variant, reason = "nearly all are pushes: no box for each")]
+#[derive(Debug)]
+enum ToPeer {
+    Push(PushItem),
+    Signal(SignalItem),
+}
 
 impl Router {
     pub(super) fn new(
@@ -82,14 +92,32 @@ impl Router {
                 outbox_seq: item.seq.0,
                 item: Some(outbox_item_to_stored(item)),
             };
-            if stream.push(push, 32 + item.parcel.weight()) == Pushed::Gone {
+            if stream.push(ToPeer::Push(push), 32 + item.parcel.weight()) == Pushed::Gone {
                 return;
             }
         }
     }
 
+    /// Signals to a shard, or drops the signal where there is no way now, or a stream is behind.
+    pub(super) fn signal(self: &Arc<Self>, to: ShardId, signal: Signal) {
+        let Some(destination) = self.routes.find(to) else { return };
+        if destination.session == self.session {
+            if let Some(lanes) = self.lanes.get() {
+                lanes.of(to).offer(LaneInput::Signals(vec![(to, signal)]));
+            }
+            return;
+        }
+        let stream = self.stream(&destination);
+        if !stream.is_congested() {
+            let item = signal_to_peer(to, &signal);
+            let bytes = 48 + 16 * weight(&signal);
+            // A stream that is gone is begun anew by the next one.
+            let _ = stream.push(ToPeer::Signal(item), bytes);
+        }
+    }
+
     /// The stream to a lane of another session, begun where there is none.
-    fn stream(self: &Arc<Self>, destination: &Destination) -> Arc<Queue<PushItem>> {
+    fn stream(self: &Arc<Self>, destination: &Destination) -> Arc<Queue<ToPeer>> {
         let key = (destination.session, destination.lane);
         let mut streams = self.streams.lock();
         if let Some(stream) = streams.get(&key).filter(|stream| !stream.is_closed()) {
@@ -116,6 +144,14 @@ impl Router {
         if let Some(lanes) = self.lanes.get() {
             lanes.of(from).offer(LaneInput::Peers(vec![news]));
         }
+    }
+}
+
+/// Accounts that a signal names.
+fn weight(signal: &Signal) -> usize {
+    match signal {
+        Signal::Typing(_) | Signal::Watch { .. } => 2,
+        Signal::Presence { to, .. } => 1 + to.len(),
     }
 }
 

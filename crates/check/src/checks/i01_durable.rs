@@ -1,13 +1,15 @@
 //! I1: what was acknowledged reaches every device that it is for.
 //!
 //! Judged by devices that reached the head of their inbox. A send may be without a place when its
-//! destination refused it (a notice says so), or when it was erased or expired before.
+//! destination refused it (a notice says so), or when it was erased or expired before. And what an
+//! account had stays in its history: pages have no gaps.
 
-use crate::history::{AccountNo, Device, Index, Sending, Target};
+use crate::history::{AccountNo, Device, Index, Item, MessageNo, Sending, Target, What};
 
 use super::{Bounds, Findings};
 
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
+    pages_are_whole(index, findings);
     for (message, sending) in &index.sends {
         let Some(accepted_at) = sending.accepted_at() else { continue };
         let places = index.places.get(message).map(Vec::as_slice).unwrap_or_default();
@@ -16,7 +18,9 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
         };
         let mut owed = vec![(sending.by.account, true)];
         if !is_excused(index, *message, sending) {
-            owed.extend(recipients(index, *message, sending).into_iter().map(|a| (a, false)));
+            let recipients = recipients(index, *message, sending).into_iter();
+            let owes = |a: &AccountNo| !index.may_block(*a, sending.by.account, sending.at);
+            owed.extend(recipients.filter(owes).map(|a| (a, false)));
         }
         for (account, own) in owed {
             match placed(account, own) {
@@ -49,18 +53,15 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
 }
 
 /// Whether the recipient need not have it.
-fn is_excused(index: &Index<'_>, message: crate::history::MessageNo, sending: &Sending) -> bool {
+fn is_excused(index: &Index<'_>, message: MessageNo, sending: &Sending) -> bool {
     let expired = sending.expires_at != 0 && sending.expires_at <= index.ends_at;
-    expired || index.notices.contains_key(&message) || index.erased.contains_key(&message)
+    let erased = index.erased.keys().any(|(_, erased)| *erased == message);
+    expired || erased || index.notices.contains_key(&message)
 }
 
 /// Whom an accepted message is for: of a group, whoever was a member at its position, if any member
 /// has it; where none has, everybody who ever was one.
-fn recipients(
-    index: &Index<'_>,
-    message: crate::history::MessageNo,
-    sending: &Sending,
-) -> Vec<AccountNo> {
+fn recipients(index: &Index<'_>, message: MessageNo, sending: &Sending) -> Vec<AccountNo> {
     match sending.to {
         Target::Account(account) => vec![account],
         Target::Group(group) => {
@@ -100,4 +101,37 @@ fn missing(index: &Index<'_>, account: AccountNo, stream: u32, place: u64) -> Ve
         began && passed && !skipped && !has
     });
     missing.map(|(device, _)| *device).collect()
+}
+
+/// What a device had when it asked for a page is in it, if the page goes back so far.
+fn pages_are_whole(index: &Index<'_>, findings: &mut Findings) {
+    for event in index.events {
+        let What::Fetched { by, asked_at, conversation, whole_from: Some(from), messages } =
+            &event.what
+        else {
+            continue;
+        };
+        let applied = index.devices.get(by).map(|log| log.applied.as_slice()).unwrap_or_default();
+        for (_, _, _, item) in applied.iter().take_while(|(at, ..)| at < asked_at) {
+            let (Item::Message(message) | Item::Own(message)) = item else { continue };
+            let other = if message.from.account == by.account {
+                message.to
+            } else {
+                Target::Account(message.from.account)
+            };
+            let with = if message.conv_seq.is_some() { message.to } else { other };
+            let expires_at = index.sends.get(&message.message).map_or(0, |s| s.expires_at);
+            let gone = index.erased.contains_key(&(by.account, message.message))
+                || (expires_at != 0 && expires_at <= event.at);
+            let wanted = with == *conversation && message.clock >= *from && !gone;
+            if wanted && !messages.contains(&message.message) {
+                let text = format!(
+                    "device {}/{} had message {}, and a page of history from clock {from} on does \
+                     not",
+                    by.account.0, by.device, message.message.0
+                );
+                findings.add(event.at, text);
+            }
+        }
+    }
 }

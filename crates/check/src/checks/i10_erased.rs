@@ -1,4 +1,7 @@
 //! I10: what was erased never comes back.
+//!
+//! Once a device of an account knows that a message is erased, no page of history that one of the
+//! account's devices asks for later has it, and no device that is linked later is given it.
 
 use crate::history::{Index, Item, What};
 
@@ -7,10 +10,11 @@ use super::{Bounds, Findings};
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
     for event in index.events {
         match &event.what {
-            What::Applied { by, item: Item::Message(message) | Item::Own(message), .. }
-            | What::Repeated { by, item: Item::Message(message) | Item::Own(message), .. } => {
-                let erased = index.erased.get(&message.message);
-                if message.body != 0 && erased.is_some_and(|erased| *erased < event.at) {
+            What::Applied { by, item: Item::Message(message) | Item::Own(message), .. } => {
+                let erased = index.erased.get(&(by.account, message.message));
+                let linked = index.devices.get(by).and_then(|log| log.linked);
+                let later = erased.zip(linked).is_some_and(|(erased, (at, ..))| at > *erased);
+                if message.body != 0 && later {
                     let text = format!(
                         "device {}/{} was given message {} after it was erased",
                         by.account.0, by.device, message.message.0
@@ -18,9 +22,10 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
                     findings.add(event.at, text);
                 }
             }
-            What::Fetched { by, asked_at, messages } => {
+            What::Fetched { by, asked_at, messages, .. } => {
                 let back = messages.iter().find(|message| {
-                    index.erased.get(message).is_some_and(|erased| erased < asked_at)
+                    let erased = index.erased.get(&(by.account, **message));
+                    erased.is_some_and(|erased| erased < asked_at)
                 });
                 if let Some(message) = back {
                     let text = format!(

@@ -1,12 +1,14 @@
-//! I11: members get what was said while they were members, and nothing else.
+//! I11: members get what was said while they were members, and nothing else; whom somebody blocks
+//! reaches them with nothing that was sent later.
 //!
 //! That they get all of it is I1; here nobody gets more.
 
-use crate::history::{Index, Item, Target};
+use crate::history::{Block, Index, Item, Target, What};
 
 use super::{Bounds, Findings};
 
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
+    blocks_hold(index, findings);
     for ((account, _), inbox) in &index.inboxes {
         for (place, item) in inbox {
             let Item::Message(message) = item else { continue };
@@ -36,6 +38,31 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
                     group.0, message.from.account.0
                 );
                 findings.add(index.ends_at, text);
+            }
+        }
+    }
+}
+
+/// What was sent after a block was answered that is never lifted does not arrive. (One that is lifted
+/// lets in what was sent before, and is still on its way.)
+fn blocks_hold(index: &Index<'_>, findings: &mut Findings) {
+    for event in index.events {
+        let What::Blocks { account, whom, on: true, asked_at } = &event.what else { continue };
+        let mut blocks = index.blocked.get(&(*account, *whom)).into_iter().flatten();
+        let holds = |block: &Block| block.asked_at == *asked_at && block.sure;
+        if !blocks.any(|block| holds(block) && block.until == u64::MAX) {
+            continue;
+        }
+        for placed in index.places.values().flatten() {
+            let sending = index.sends.get(&placed.message.message);
+            let reached = !placed.own && placed.account == *account;
+            let later = sending.is_some_and(|s| s.by.account == *whom && s.at > event.at);
+            if reached && later {
+                let text = format!(
+                    "account {} has message {} of account {}, which it had blocked before",
+                    account.0, placed.message.message.0, whom.0
+                );
+                findings.add(event.at, text);
             }
         }
     }

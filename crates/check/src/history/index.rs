@@ -23,8 +23,12 @@ pub struct Index<'a> {
     pub members: BTreeMap<GroupNo, Vec<(u64, AccountNo, bool)>>,
     /// Messages that were refused by their destination.
     pub notices: BTreeMap<MessageNo, u32>,
-    /// Messages that were erased for everybody, and when that was answered.
-    pub erased: BTreeMap<MessageNo, u64>,
+    /// When the first device of an account knew that a message was erased.
+    pub erased: BTreeMap<(AccountNo, MessageNo), u64>,
+    /// Whom accounts blocked.
+    pub blocked: BTreeMap<(AccountNo, AccountNo), Vec<Block>>,
+    /// When an account last let another one in again.
+    unblocked: BTreeMap<(AccountNo, AccountNo), u64>,
     /// When everything that was broken was whole again.
     pub healed_at: Option<u64>,
     /// When the history ends.
@@ -93,6 +97,19 @@ pub struct DeviceLog {
     pub drained: Option<(u32, u64)>,
 }
 
+/// An account blocked another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// From here on it may have been in force.
+    pub asked_at: u64,
+    /// From here on it was.
+    pub done_at: u64,
+    /// Until here it may have been; for ever where it was not lifted.
+    pub until: u64,
+    /// Nobody lifted it meanwhile: of two wishes at the same time either may have been the last one.
+    pub sure: bool,
+}
+
 impl<'a> Index<'a> {
     /// Arranges a history whose events are in order of time.
     pub fn of(events: &'a [Event]) -> Self {
@@ -106,6 +123,8 @@ impl<'a> Index<'a> {
             members: BTreeMap::new(),
             notices: BTreeMap::new(),
             erased: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            unblocked: BTreeMap::new(),
             healed_at: None,
             ends_at: events.last().map_or(0, |event| event.at),
         };
@@ -157,8 +176,25 @@ impl<'a> Index<'a> {
             What::Drained { by, stream, head } => {
                 self.devices.entry(*by).or_default().drained = Some((*stream, *head));
             }
-            What::Erased { message } => {
-                self.erased.entry(*message).or_insert(at);
+            What::Erased { account, message } => {
+                self.erased.entry((*account, *message)).or_insert(at);
+            }
+            What::Blocks { account, whom, on: true, asked_at } => {
+                let pair = (*account, *whom);
+                let sure = self.unblocked.get(&pair).is_none_or(|lifted| lifted < asked_at);
+                let block = Block { asked_at: *asked_at, done_at: at, until: u64::MAX, sure };
+                self.blocked.entry(pair).or_default().push(block);
+            }
+            What::Blocks { account, whom, on: false, asked_at } => {
+                let pair = (*account, *whom);
+                self.unblocked.insert(pair, at);
+                for block in self.blocked.entry(pair).or_default() {
+                    if block.done_at < *asked_at {
+                        block.until = block.until.min(at);
+                    } else {
+                        block.sure = false;
+                    }
+                }
             }
             What::Healed => self.healed_at = Some(at),
             _ => {}
@@ -186,6 +222,12 @@ impl<'a> Index<'a> {
             }
             Item::Hole => {}
         }
+    }
+
+    /// Whether `account` may have blocked `whom` at some time from `at` on.
+    pub fn may_block(&self, account: AccountNo, whom: AccountNo, at: u64) -> bool {
+        let blocks = self.blocked.get(&(account, whom)).into_iter().flatten();
+        blocks.clone().any(|block| block.until >= at)
     }
 
     /// Whether an account is a member of a group at a position of it.

@@ -102,9 +102,15 @@ fn two_people(book: &mut Book) {
     let conversation = Target::Account(ANN);
     book.note(10_000, What::Read { by: BEN_PHONE, conversation, clock: 1_000, private: false });
     book.note(11_000, What::Receipt { by, of, delivered: 2_000, read: 1_000 });
+    for by in [BEN_PHONE, BEN_LAPTOP] {
+        book.note(8_000, What::Receipt { by, of: ANN, delivered: 3_000, read: 0 });
+    }
+    book.note(11_000, What::Here { account: BEN, here: true });
+    book.note(11_200, What::Watches { by, of, on: true });
     book.note(11_500, What::Presence { by, of, online: true });
-    let messages = vec![MessageNo(1), MessageNo(2)];
-    book.note(12_000, What::Fetched { by: BEN_LAPTOP, asked_at: 11_900, messages });
+    let (messages, whole_from) = (vec![MessageNo(1), MessageNo(2), MessageNo(3)], Some(0));
+    let (by, asked_at) = (BEN_LAPTOP, 11_900);
+    book.note(12_000, What::Fetched { by, asked_at, conversation, whole_from, messages });
 }
 
 fn a_group(book: &mut Book) {

@@ -14,6 +14,8 @@ use crate::soak::named;
 
 use super::listen::{Shower, heard};
 
+/// For the server to say that it knows what was read.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
 /// For the server to answer, and at the end for what is under way.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,6 +27,8 @@ pub(super) async fn run(context: &mut Context, args: Chat) -> Result<(), Failure
         shower.put(context, &place)?;
         shower.shown = shower.shown.max(place.seq.0);
     }
+    shower.tell_read(&opened).await?;
+    opened.client.handle().watch(with, true).await?;
     let me = opened.client.login_data().handle.clone();
     context.output.note(&format!(
         "-- {me}, you are talking to {}: a line is a message, Control-D ends --",
@@ -35,7 +39,10 @@ pub(super) async fn run(context: &mut Context, args: Chat) -> Result<(), Failure
     loop {
         tokio::select! {
             event = opened.client.next() => match event {
-                Some(event) => heard(context, &opened, &mut shower, event)?,
+                Some(event) => {
+                    heard(context, &opened, &mut shower, event)?;
+                    shower.tell_read(&opened).await?;
+                }
                 None => return Err(ClientError::Closed.into()),
             },
             line = lines.next_line() => match line? {
@@ -59,6 +66,7 @@ pub(super) async fn run(context: &mut Context, args: Chat) -> Result<(), Failure
             "-- the server has not answered all: what is left goes out with the next connection --",
         ),
     }
+    opened.settled(READ_PATIENCE).await?;
     opened.close().await
 }
 

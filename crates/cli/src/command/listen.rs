@@ -1,8 +1,14 @@
 //! `iris listen`.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use iris_client::place::{Content, Place};
-use iris_client::{ClientError, Event};
+use iris_client::{ClientError, Event, Readers};
+use iris_core::clock::Hlc;
 use iris_core::id::AccountId;
+use iris_core::mark::Mark;
+use iris_core::signal::{Presence, Typing};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -11,8 +17,10 @@ use crate::connect::{Context, Opened};
 use crate::failure::Failure;
 use crate::soak::told;
 
-use super::print::Names;
+use super::print::{Names, clock};
 
+/// For the server to say that it knows what was read.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
 /// As many places as a device keeps.
 const ALL: usize = 10_000;
 
@@ -23,6 +31,8 @@ pub(super) struct Shower {
     pub(super) shown: u64,
     only: Option<AccountId>,
     incoming: u64,
+    /// Who wrote what was shown last, until they are told that it was read.
+    unread: BTreeMap<AccountId, Hlc>,
 }
 
 impl Shower {
@@ -32,7 +42,8 @@ impl Shower {
             names.add(account, name);
         }
         let only = only.map(|(account, _)| account);
-        Self { names, shown: opened.profile.shown(), only, incoming: 0 }
+        let (shown, unread) = (opened.profile.shown(), BTreeMap::new());
+        Self { names, shown, only, incoming: 0, unread }
     }
 
     /// Shows a place unless it was shown before.
@@ -58,14 +69,24 @@ impl Shower {
         {
             return Ok(());
         }
-        if matches!(place.content, Content::Incoming(_)) {
+        if let Content::Incoming(incoming) = &place.content {
             self.incoming += 1;
+            let clock = self.unread.entry(incoming.sender.account).or_default();
+            *clock = incoming.clock.max(*clock);
         }
         match self.names.text(place) {
             Some(text) => context.output.result(&text, &self.names.value(place)),
             None if context.output.is_json() => context.output.result("", &self.names.value(place)),
             None => Ok(()),
         }
+    }
+
+    /// Tells those who wrote it that what was shown is read.
+    pub(super) async fn tell_read(&mut self, opened: &Opened) -> Result<(), Failure> {
+        for (with, upto) in std::mem::take(&mut self.unread) {
+            opened.client.handle().read(with, upto, Readers::Writer).await?;
+        }
+        Ok(())
     }
 
     /// Shows what arrived since something was last shown, while nobody was looking.
@@ -81,6 +102,80 @@ impl Shower {
         }
         for place in &places {
             self.show(context, opened, place)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shower {
+    /// Whether events of somebody are shown.
+    fn shows(&self, account: AccountId) -> bool {
+        self.only.is_none_or(|only| only == account)
+    }
+
+    fn marked(&self, context: &mut Context, with: AccountId, mark: Mark) -> Result<(), Failure> {
+        if !self.shows(with) {
+            return Ok(());
+        }
+        let name = self.names.account(with);
+        if context.output.is_json() {
+            let value = json!({
+                "event": "receipt",
+                "with": name,
+                "with_account": with.to_string(),
+                "delivered_ms": mark.delivered.wall().0,
+                "read_ms": mark.read.wall().0,
+                "own_read_ms": mark.own_read.wall().0,
+            });
+            return context.output.result("", &value);
+        }
+        if mark.read > Hlc(0) {
+            let upto = clock(mark.read.wall().0);
+            context.output.note(&format!("-- {name} read what was sent until {upto} --"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn presence(
+        &self,
+        context: &mut Context,
+        account: AccountId,
+        presence: Presence,
+    ) -> Result<(), Failure> {
+        let name = self.names.account(account);
+        let (state, since) = match presence {
+            Presence::Online => ("online", 0),
+            Presence::Offline(at) => ("offline", at.0),
+            Presence::Hidden => ("hidden", 0),
+        };
+        let text = match presence {
+            Presence::Offline(at) if at.0 > 0 => {
+                format!("-- {name} is offline, last seen {} --", clock(at.0))
+            }
+            Presence::Online | Presence::Offline(_) => format!("-- {name} is {state} --"),
+            Presence::Hidden => format!("-- {name} does not show whether they are there --"),
+        };
+        let value = json!({
+            "event": "presence",
+            "of": name,
+            "account": account.to_string(),
+            "state": state,
+            "last_seen_ms": if since > 0 { Some(since) } else { None },
+        });
+        context.output.result(&text, &value)
+    }
+
+    fn typing(&self, context: &mut Context, typing: Typing) -> Result<(), Failure> {
+        if !self.shows(typing.from) {
+            return Ok(());
+        }
+        let name = self.names.account(typing.from);
+        if context.output.is_json() {
+            let value = json!({"event": "typing", "from": name, "kind": typing.kind});
+            return context.output.result("", &value);
+        }
+        if typing.kind > 0 {
+            context.output.note(&format!("-- {name} is writing --"));
         }
         Ok(())
     }
@@ -107,6 +202,9 @@ pub(super) async fn run(context: &mut Context, args: Listen) -> Result<(), Failu
     shower.catch_up(context, &opened).await?;
     let enough = |shower: &Shower| args.count.is_some_and(|count| shower.incoming >= count);
     while !enough(&shower) {
+        if args.read {
+            shower.tell_read(&opened).await?;
+        }
         let event = tokio::select! {
             event = opened.client.next() => event,
             () = passed(until) => break,
@@ -116,6 +214,10 @@ pub(super) async fn run(context: &mut Context, args: Listen) -> Result<(), Failu
             Some(event) => heard(context, &opened, &mut shower, event)?,
             None => return Err(ClientError::Closed.into()),
         }
+    }
+    if args.read {
+        shower.tell_read(&opened).await?;
+        opened.settled(READ_PATIENCE).await?;
     }
     opened.close().await?;
     match args.count {
@@ -152,12 +254,15 @@ pub(super) fn heard(
             context.output.note(&text);
         }
         Event::Stopped(stop) => return Err(ClientError::from(stop).into()),
+        Event::Marked { with, mark } => shower.marked(context, with, mark)?,
+        Event::Presence { account, presence } => shower.presence(context, account, presence)?,
+        Event::Typing(typing) => shower.typing(context, typing)?,
         Event::Decided { .. } | Event::Nacked { .. } | Event::Acked { .. } => {}
     }
     Ok(())
 }
 
-async fn passed(until: Option<Instant>) {
+pub(super) async fn passed(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use iris_client::place::{Content, Place};
-use iris_core::id::{AccountId, DeviceId};
-use iris_core::message::Address;
+use iris_core::id::{AccountId, DeviceId, MsgId};
+use iris_core::message::{About, Act, Address};
 use serde_json::{Map, Value, json};
 
 use crate::connect::{Context, Opened};
@@ -32,7 +32,7 @@ impl Names {
         self.known.insert(account.to_string(), name.to_ascii_lowercase());
     }
 
-    fn account(&self, account: AccountId) -> String {
+    pub(super) fn account(&self, account: AccountId) -> String {
         if account == self.own.0.account {
             return self.own.1.clone();
         }
@@ -52,14 +52,21 @@ impl Names {
         let (clock, content) = (clock(place.clock_ms), &place.content);
         match content {
             Content::Incoming(incoming) => {
-                let (from, body) = (self.account(incoming.sender.account), shown(&incoming.body));
-                Some(format!("{clock} {from}: {body}"))
+                let from = self.account(incoming.sender.account);
+                let said = said(incoming.about.as_ref(), &incoming.body);
+                Some(format!("{clock} {from}{said}"))
             }
             // What was typed here stands there already; the server does not send it back.
-            Content::Sent(sent) if sent.device == self.own.0.device && sent.body.is_empty() => None,
+            Content::Sent(sent)
+                if sent.device == self.own.0.device
+                    && sent.body.is_empty()
+                    && sent.about.is_none() =>
+            {
+                None
+            }
             Content::Sent(sent) => {
-                let (to, body) = (self.address(sent.to), shown(&sent.body));
-                Some(format!("{clock} you to {to}: {body}"))
+                let (to, said) = (self.address(sent.to), said(sent.about.as_ref(), &sent.body));
+                Some(format!("{clock} you to {to}{said}"))
             }
             Content::Notice(notice) => {
                 let (code, id) = (named(notice.code), notice.msg_id);
@@ -67,6 +74,16 @@ impl Names {
             }
             Content::Hole => None,
         }
+    }
+
+    /// A message for people, with its name.
+    pub(super) fn named(&self, place: &Place) -> Option<String> {
+        let msg_id = match &place.content {
+            Content::Incoming(incoming) => incoming.msg_id,
+            Content::Sent(sent) => sent.msg_id,
+            Content::Notice(_) | Content::Hole => return None,
+        };
+        self.text(place).map(|text| format!("{}  {text}", short(msg_id)))
     }
 
     /// A place for programs.
@@ -83,6 +100,7 @@ impl Names {
                     "msg_id": incoming.msg_id.to_string(),
                 });
                 add_body(&mut value, &incoming.body);
+                add_about(&mut value, incoming.about.as_ref(), incoming.expires_at_ms);
                 value
             }
             Content::Sent(sent) => {
@@ -94,6 +112,7 @@ impl Names {
                     "msg_id": sent.msg_id.to_string(),
                 });
                 add_body(&mut value, &sent.body);
+                add_about(&mut value, sent.about.as_ref(), sent.expires_at_ms);
                 value
             }
             Content::Notice(notice) => json!({
@@ -120,6 +139,40 @@ fn add_body(value: &mut Value, body: &[u8]) {
     }
 }
 
+fn add_about(value: &mut Value, about: Option<&About>, expires_at_ms: u64) {
+    if let Some(about) = about {
+        value["act"] = act(about).into();
+        value["about"] = about.msg_id.to_string().into();
+    }
+    if expires_at_ms > 0 {
+        value["expires_at_ms"] = expires_at_ms.into();
+    }
+}
+
+fn act(about: &About) -> &'static str {
+    match about.act {
+        Act::Edit => "edit",
+        Act::Delete => "delete",
+        Act::React => "react",
+    }
+}
+
+/// What somebody said, behind their name.
+fn said(about: Option<&About>, body: &[u8]) -> String {
+    let Some(about) = about else { return format!(": {}", shown(body)) };
+    let name = short(about.msg_id);
+    match about.act {
+        Act::Edit => format!(" edited {name}: {}", shown(body)),
+        Act::Delete => format!(" deleted {name}"),
+        Act::React => format!(" reacted to {name}: {}", shown(body)),
+    }
+}
+
+/// Enough of a message's name to say which is meant.
+pub(super) fn short(msg_id: MsgId) -> String {
+    msg_id.to_string().chars().take(8).collect()
+}
+
 /// A body on one line, without what a terminal would obey.
 fn shown(body: &[u8]) -> String {
     match std::str::from_utf8(body) {
@@ -136,7 +189,7 @@ fn shown(body: &[u8]) -> String {
 }
 
 /// The time of day, UTC.
-fn clock(ms: u64) -> String {
+pub(super) fn clock(ms: u64) -> String {
     let seconds = ms / 1000 % 86_400;
     format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iris_client::{Event, Outcome, Receipt};
+use iris_client::{Draft, Event, Outcome, Receipt};
 use iris_core::id::AccountId;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin};
@@ -17,7 +17,7 @@ pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure
     let mut opened = context.reach(args.timeout).await?;
     let to = opened.find(&args.to).await?;
     if args.lines {
-        lines(context, &mut opened, to, args.timeout).await?;
+        lines(context, &mut opened, (to, args.expires), args.timeout).await?;
     } else {
         let body = if args.text.is_empty() {
             let mut bytes = Vec::new();
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure
             return Err(Failure::new("an empty message is not sent")
                 .hint("write it behind the name, or pipe it to standard input"));
         }
-        let receipt = opened.client.send(to, body).await?;
+        let receipt = opened.client.handle().send_draft(draft(to, body, args.expires)?).await?;
         answered(context, &mut opened, receipt, args.timeout).await?;
     }
     opened.close().await
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure
 async fn lines(
     context: &mut Context,
     opened: &mut Opened,
-    to: AccountId,
+    (to, expires): (AccountId, Option<Duration>),
     patience: Duration,
 ) -> Result<(), Failure> {
     let mut lines = BufReader::new(stdin()).lines();
@@ -49,7 +49,8 @@ async fn lines(
         if line.is_empty() {
             continue;
         }
-        receipts.push_back(opened.client.send(to, line.into_bytes()).await?);
+        let draft = draft(to, line.into_bytes(), expires)?;
+        receipts.push_back(opened.client.handle().send_draft(draft).await?);
         // Many may be under way; those that were answered meanwhile are told in their order.
         if receipts.len() >= 256
             && let Some(receipt) = receipts.pop_front()
@@ -63,8 +64,17 @@ async fn lines(
     Ok(())
 }
 
+fn draft(to: AccountId, body: Vec<u8>, expires: Option<Duration>) -> Result<Draft, Failure> {
+    let mut draft = Draft::new(to, body)?;
+    if let Some(expires) = expires {
+        let millis = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
+        draft.expires_at_ms = iris_client::wall_ms().saturating_add(millis);
+    }
+    Ok(draft)
+}
+
 /// Waits for the server's decision, and tells it.
-async fn answered(
+pub(super) async fn answered(
     context: &mut Context,
     opened: &mut Opened,
     mut receipt: Receipt,

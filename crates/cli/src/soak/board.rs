@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iris_client::place::{Content, Place};
 use iris_client::{Event, Handler, Outcome, Why};
+use iris_core::clock::Hlc;
 use iris_core::code::Code;
 use iris_core::id::AccountId;
 use parking_lot::Mutex;
@@ -28,7 +29,27 @@ pub(super) struct Board {
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) waits: Vec<Waits>,
+    pub(super) receipts: Receipts,
     pub(super) events: Events,
+}
+
+/// How far messages arrived, and how far their writers were told so, by writer.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    arrived: Vec<Hlc>,
+    told: Vec<Hlc>,
+}
+
+impl Receipts {
+    fn new(devices: usize) -> Self {
+        Self { arrived: vec![Hlc(0); devices], told: vec![Hlc(0); devices] }
+    }
+
+    /// How many writers were not told of everything that arrived.
+    pub(super) fn missing(&self) -> u64 {
+        let pairs = self.arrived.iter().zip(&self.told);
+        pairs.filter(|(arrived, told)| told < arrived).count() as u64
+    }
 }
 
 /// What happened besides messages.
@@ -46,6 +67,8 @@ pub(super) struct Events {
     pub(super) holes: u64,
     pub(super) damaged: u64,
     pub(super) foreign: u64,
+    /// Writers that were not told of everything that arrived; counted at the end.
+    pub(super) receipts_missing: u64,
     /// Copies of own messages.
     pub(super) copies: u64,
     /// Devices that gave up, with their words.
@@ -58,7 +81,8 @@ impl Board {
     pub(super) fn new(run: u64, payload_bytes: usize, devices: usize) -> Arc<Self> {
         let ledger = Ledger::new(devices);
         let waits = vec![Waits::default(); devices];
-        let state = State { ledger, waits, events: Events::default() };
+        let receipts = Receipts::new(devices);
+        let state = State { ledger, waits, receipts, events: Events::default() };
         Arc::new(Self { run, payload_bytes, began: Instant::now(), state: Mutex::new(state) })
     }
 
@@ -139,7 +163,14 @@ impl Handler for Reporter {
                 drop(state);
                 self.standing.send_replace(Standing::Stopped(stop));
             }
-            Event::Acked { .. } => {}
+            Event::Marked { with, mark } if with == self.partner => {
+                let told = &mut self.board.state.lock().receipts.told[self.device];
+                *told = mark.delivered.max(*told);
+            }
+            Event::Marked { .. }
+            | Event::Presence { .. }
+            | Event::Typing(_)
+            | Event::Acked { .. } => {}
         }
     }
 }
@@ -157,6 +188,8 @@ impl Reporter {
                             && incoming.sender.account == self.partner
                             && incoming.msg_id == tag.msg_id();
                         if expected {
+                            let arrived = &mut state.receipts.arrived[direction];
+                            *arrived = incoming.clock.max(*arrived);
                             state.ledger.delivered(direction, tag.number, tag.due_us, now);
                         } else {
                             state.ledger.strayed();

@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::profile::Server;
 
 use super::SoakArgs;
-use super::board::Board;
+use super::board::{Board, Events};
 use super::latency::Latencies;
 use super::message::Tag;
 use super::people::{self, Connected, Device};
@@ -62,7 +62,7 @@ pub(super) async fn run(
     let connected = people::connect(&connector, args, &board, &devices).await?;
     let rate = args.rate;
     output.note(&format!("{} devices are connected; {rate} messages/s", connected.len()));
-    board.state().events = super::board::Events::default();
+    board.state().events = Events::default();
     let mut sender = Sender::new(&board, args, &connected, &devices);
     let cpu = cpu_us();
     let interrupted = send(output, args, &mut sender).await?;
@@ -77,6 +77,8 @@ pub(super) async fn run(
         people::keep(path, &devices)?;
     }
     let (counts, measured) = state.ledger.close(ended_us);
+    let receipts_missing = state.receipts.missing();
+    let events = Events { receipts_missing, ..state.events };
     let longest = state.waits.iter().map(|waits| waits.longest(ended_us));
     let run = Run {
         servers: server.servers.clone(),
@@ -89,10 +91,10 @@ pub(super) async fn run(
         lag: lag.percentiles(),
         held_back,
         cpu_us,
-        reconnects: state.events.connects,
+        reconnects: events.connects,
         longest: longest.fold(Longest::default(), Longest::max),
     };
-    Ok(Report::new(run, &counts, &measured, state.events))
+    Ok(Report::new(run, &counts, &measured, events))
 }
 
 /// Sends at the rate until the time is over. Answers whether somebody ended it before.
@@ -180,9 +182,10 @@ impl<'a> Sender<'a> {
         self.schedule.end_at(self.next);
     }
 
-    /// Whether every message is with its client, answered and delivered.
+    /// Whether every message is with its client, answered and delivered, and its writer knows it.
     fn is_settled(&self) -> bool {
-        self.waiting_all == 0 && self.board.state().ledger.is_settled()
+        let state = self.board.state();
+        self.waiting_all == 0 && state.ledger.is_settled() && state.receipts.missing() == 0
     }
 
     fn send_due(&mut self) {
@@ -227,7 +230,7 @@ impl<'a> Sender<'a> {
 
 fn draft(tag: &Tag, to: AccountId, body: Bytes) -> Box<Draft> {
     let (to, bodies) = (Address::Account(to), Bodies::Shared(body));
-    Box::new(Draft { to, msg_id: tag.msg_id(), bodies, expires_at_ms: 0 })
+    Box::new(Draft { to, msg_id: tag.msg_id(), bodies, expires_at_ms: 0, about: None })
 }
 
 /// What the process has used of the processors, in microseconds.

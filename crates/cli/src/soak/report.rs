@@ -57,6 +57,7 @@ pub(super) struct Report {
     damaged: u64,
     unexpected: u64,
     misanswered: u64,
+    receipts_missing: u64,
     undecided: u64,
     refused: u64,
     noticed: u64,
@@ -124,6 +125,7 @@ impl Report {
             damaged: events.damaged,
             unexpected: counts.unexpected,
             misanswered: counts.misanswered,
+            receipts_missing: events.receipts_missing,
             undecided: counts.undecided,
             refused: counts.refused,
             noticed: counts.noticed,
@@ -222,6 +224,7 @@ fn violations(counts: &Counts, events: &Events) -> Vec<String> {
         (counts.undecided, "without an answer"),
         (counts.unexpected, "arrived that should not have"),
         (counts.misanswered, "answers to nothing"),
+        (events.receipts_missing, "writers not told of what arrived"),
         (events.gaps, "gaps in an inbox"),
         (events.missed, "inboxes that went on elsewhere"),
         (events.damaged, "damaged on their way"),
@@ -271,6 +274,7 @@ mod tests {
             assert_eq!(violations(&counts, &Events::default()).len(), 1, "{counts:?}");
         }
         for events in [
+            Events { receipts_missing: 1, ..Events::default() },
             Events { gaps: 1, ..Events::default() },
             Events { missed: 1, ..Events::default() },
             Events { damaged: 1, ..Events::default() },

@@ -1,12 +1,16 @@
 //! What the application asks of its driver.
 
+use std::collections::BTreeMap;
+
+use iris_core::id::AccountId;
+use iris_core::mark::Mark;
 use iris_core::message::Address;
 use iris_core::seq::ClientSeq;
 use tokio::sync::oneshot;
 
 use crate::error::ClientError;
 use crate::place::Place;
-use crate::session::{CallAnswer, CallOp, CalledOff, Draft, Outcome};
+use crate::session::{CallAnswer, CallOp, CalledOff, Draft, Input, Outcome};
 use crate::store::StoreError;
 
 /// A message was decided.
@@ -23,9 +27,31 @@ pub(crate) type CallReply = Result<CallAnswer, CalledOff>;
 
 /// See the module.
 pub(crate) enum Command {
-    Send { draft: Box<Draft>, receipt: Option<oneshot::Sender<DecidedReply>> },
-    Call { op: CallOp, patience_ms: u64, reply: oneshot::Sender<CallReply> },
-    History { count: usize, with: Option<Address>, reply: oneshot::Sender<Vec<Place>> },
+    Send {
+        draft: Box<Draft>,
+        receipt: Option<oneshot::Sender<DecidedReply>>,
+    },
+    Call {
+        op: CallOp,
+        patience_ms: u64,
+        reply: oneshot::Sender<CallReply>,
+    },
+    History {
+        count: usize,
+        with: Option<Address>,
+        reply: oneshot::Sender<Vec<Place>>,
+    },
+    Marks {
+        reply: oneshot::Sender<BTreeMap<AccountId, Mark>>,
+    },
+    /// Answered once the server knows everything that was read.
+    ReadsSaid {
+        reply: oneshot::Sender<()>,
+    },
+    /// What the session is told, without an answer.
+    Tell(Input),
     Reconnect,
-    Close { reply: oneshot::Sender<Result<(), StoreError>> },
+    Close {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }

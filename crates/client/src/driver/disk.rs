@@ -1,11 +1,15 @@
 //! The store, written batch by batch: what comes while one batch is written goes with the next.
 
+use std::collections::BTreeMap;
 use std::mem;
 
+use iris_core::id::AccountId;
+use iris_core::mark::Mark;
 use iris_core::message::Address;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::clock::wall_ms;
 use crate::place::Place;
 use crate::session::Ticket;
 use crate::store::{Record, Store, StoreError};
@@ -21,7 +25,13 @@ pub(crate) struct Disk {
     urgent: bool,
     /// A record of the driver's own is among them.
     extra: bool,
-    waiting: Vec<(usize, Option<Address>, oneshot::Sender<Vec<Place>>)>,
+    waiting: Vec<Question>,
+}
+
+/// What is asked of the state, once it is here.
+enum Question {
+    History(usize, Option<Address>, oneshot::Sender<Vec<Place>>),
+    Marks(oneshot::Sender<BTreeMap<AccountId, Mark>>),
 }
 
 enum Home {
@@ -125,17 +135,41 @@ impl Disk {
         with: Option<Address>,
         reply: oneshot::Sender<Vec<Place>>,
     ) {
-        self.waiting.push((count, with, reply));
+        self.waiting.push(Question::History(count, with, reply));
+        self.answer_waiting();
+    }
+
+    /// Answers with how far conversations were received and read.
+    pub(super) fn marks(&mut self, reply: oneshot::Sender<BTreeMap<AccountId, Mark>>) {
+        self.waiting.push(Question::Marks(reply));
         self.answer_waiting();
     }
 
     fn answer_waiting(&mut self) {
         if let Home::Here(store) = &self.home {
-            for (count, with, reply) in self.waiting.drain(..) {
-                let state = store.state();
-                let places = state.newest(count, |place| with.is_none() || place.peer() == with);
+            let state = store.state();
+            for question in self.waiting.drain(..) {
                 // Whoever asked may have gone.
-                let _gone = reply.send(places).is_err();
+                let _gone = match question {
+                    Question::History(count, with, reply) => {
+                        let now_ms = wall_ms();
+                        let wanted = |place: &Place| {
+                            (with.is_none() || place.peer() == with) && !place.is_expired(now_ms)
+                        };
+                        reply.send(state.newest(count, wanted)).is_err()
+                    }
+                    Question::Marks(reply) => {
+                        let mut marks = state.marks.clone();
+                        for record in &self.queue {
+                            let Record::Marked { marks: more, .. } = record else { continue };
+                            for (with, mark) in more {
+                                let known = marks.entry(*with).or_default();
+                                *known = known.merge(*mark);
+                            }
+                        }
+                        reply.send(marks).is_err()
+                    }
+                };
             }
         }
     }

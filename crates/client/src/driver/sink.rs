@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use iris_core::id::AccountId;
+use iris_core::mark::Mark;
 use tokio::sync::mpsc;
 
 use crate::session::Event;
@@ -58,11 +60,15 @@ impl Sink {
                     Event::Connected { .. }
                     | Event::Disconnected { .. }
                     | Event::Nacked { .. }
+                    | Event::Presence { .. }
+                    | Event::Typing(_)
                     | Event::Gap { .. } => true,
                     Event::Placed(_)
                     | Event::Missed { .. }
                     | Event::Decided { .. }
                     | Event::Stopped(_) => false,
+                    // The newest says what the others said; all of them are on the disk.
+                    Event::Marked { with, mark } => return merge(waiting, *with, *mark),
                 };
                 if !news || waiting.len() < NEWS_MAX {
                     waiting.push_back(event);
@@ -103,5 +109,17 @@ impl Sink {
             Self::Stream { queue, .. } => drop(queue.reserve().await),
             Self::Handler(..) => {}
         }
+    }
+}
+
+/// A mark that waits takes the later one in.
+fn merge(waiting: &mut VecDeque<Event>, with: AccountId, mark: Mark) {
+    let known = waiting.iter_mut().find_map(|event| match event {
+        Event::Marked { with: known, mark } if *known == with => Some(mark),
+        _ => None,
+    });
+    match known {
+        Some(known) => *known = known.merge(mark),
+        None => waiting.push_back(Event::Marked { with, mark }),
     }
 }

@@ -4,16 +4,25 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use iris_core::clock::MonoUs;
 use iris_core::code::Code;
 use iris_core::id::{AccountId, DeviceNo, PublicKey};
+use iris_core::message::Address;
+use iris_core::relation::{Relations, Wish};
+use iris_core::seq::InboxSeq;
+use iris_core::shard::HistoryPoint;
+use iris_proto::FormatError;
 use iris_proto::client as wire;
-use iris_proto::frame::FrameType;
+use iris_proto::client_frames::{
+    address_to_wire, point_from_wire, point_to_wire, wish_to_wire, wishes_from_wire,
+};
+use iris_proto::frame::{Frame, FrameType};
 use prost::Message as _;
 
+use crate::place::{Place, bytes_of};
+
 use super::Session;
-use super::frames::encoded;
 use super::input::Effect;
 
 /// Calls of one session at the same time.
@@ -34,6 +43,32 @@ pub enum CallOp {
     RevokeDevice(DeviceNo),
     /// The account of a user name.
     FindAccount(String),
+    /// A page of a conversation, from the server.
+    Fetch(Fetch),
+    /// Wish something of others.
+    Wish(Wish),
+    /// All wishes of this account.
+    ListWishes,
+}
+
+/// Which page of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// With whom.
+    pub with: AccountId,
+    /// Only what is before this; without it, the newest.
+    pub before: Option<HistoryPoint>,
+    /// At most so many messages; the server may send fewer.
+    pub limit: u32,
+}
+
+/// A page of a conversation, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// May be fewer than asked for, even none, though more follow.
+    pub places: Vec<Place>,
+    /// Where the next page begins; without it there is none.
+    pub next: Option<HistoryPoint>,
 }
 
 /// The answer.
@@ -43,6 +78,10 @@ pub enum CallAnswer {
     Devices(Vec<DeviceInfo>),
     /// The account.
     Account(AccountId),
+    /// The page.
+    Page(Page),
+    /// The wishes.
+    Wishes(Box<Relations>),
     /// It is done.
     Done,
 }
@@ -95,8 +134,10 @@ pub(super) struct Calls {
 
 #[derive(Debug)]
 struct Pending {
-    id: CallId,
-    payload: wire::Call,
+    /// Nobody waits for the answer of those without.
+    id: Option<CallId>,
+    kind: FrameType,
+    payload: Bytes,
     until: MonoUs,
     state: CallState,
 }
@@ -124,7 +165,21 @@ impl Calls {
         }
         let until = MonoUs(now.0 + patience_ms * 1000);
         let state = CallState::Due(now);
-        self.pending.push_back(Pending { id, payload: to_wire(op), until, state });
+        let (kind, payload) = to_wire(op);
+        self.pending.push_back(Pending { id: Some(id), kind, payload, until, state });
+    }
+
+    /// Says whom the device watches, on this connection.
+    pub(super) fn watch(
+        &mut self,
+        now: MonoUs,
+        kind: FrameType,
+        accounts: impl Iterator<Item = AccountId>,
+    ) {
+        let accounts = accounts.map(|account| bytes_of(account.to_bytes())).collect();
+        let payload = wire::Subscribe { accounts }.encode_to_vec().into();
+        let state = CallState::Due(now);
+        self.pending.push_back(Pending { id: None, kind, payload, until: MonoUs(u64::MAX), state });
     }
 
     /// Asks what is due.
@@ -135,14 +190,18 @@ impl Calls {
             {
                 self.next_corr = self.next_corr.wrapping_add(1);
                 call.state = CallState::Asked(self.next_corr);
-                let frame = encoded(FrameType::Call, Some(self.next_corr), &call.payload);
-                out.push(Effect::Transmit(frame));
+                let mut frame = Frame::new(call.kind, call.payload.clone());
+                frame.corr = Some(self.next_corr);
+                let mut bytes = BytesMut::new();
+                frame.encode(&mut bytes);
+                out.push(Effect::Transmit(bytes.freeze()));
             }
         }
     }
 
-    /// The connection ended: everything is asked again on the next one.
+    /// The connection ended: what somebody waits for is asked again on the next one.
     pub(super) fn forget_connection(&mut self, now: MonoUs) {
+        self.pending.retain(|call| call.id.is_some());
         for call in &mut self.pending {
             if let CallState::Asked(_) = call.state {
                 call.state = CallState::Due(now);
@@ -153,7 +212,7 @@ impl Calls {
     pub(super) fn expire(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
         self.pending.retain(|call| {
             if call.until <= now {
-                out.push(Effect::Called { id: call.id, answer: Err(CalledOff::TimedOut) });
+                out.extend(call.called(Err(CalledOff::TimedOut)));
             }
             call.until > now
         });
@@ -161,7 +220,7 @@ impl Calls {
 
     pub(super) fn call_off(&mut self, out: &mut Vec<Effect>) {
         for call in self.pending.drain(..) {
-            out.push(Effect::Called { id: call.id, answer: Err(CalledOff::Stopped) });
+            out.extend(call.called(Err(CalledOff::Stopped)));
         }
     }
 
@@ -180,18 +239,26 @@ impl Calls {
         result: wire::CallResult,
         out: &mut Vec<Effect>,
     ) {
-        let asked = CallState::Asked(corr);
-        let Some(at) = self.pending.iter().position(|call| call.state == asked) else {
-            return;
-        };
+        let Some(at) = self.asked(corr) else { return };
         let again_ms = u64::from(result.retry_after_ms).max(RETRY_MS_MIN);
         if is_put_off(result.code) {
             if let Some(call) = self.pending.get_mut(at) {
                 call.state = CallState::Due(MonoUs(now.0 + again_ms * 1000));
             }
         } else if let Some(call) = self.pending.remove(at) {
-            out.push(Effect::Called { id: call.id, answer: from_wire(result) });
+            out.extend(call.called(from_wire(result)));
         }
+    }
+
+    fn asked(&self, corr: u32) -> Option<usize> {
+        let asked = CallState::Asked(corr);
+        self.pending.iter().position(|call| call.state == asked)
+    }
+}
+
+impl Pending {
+    fn called(&self, answer: Result<CallAnswer, CalledOff>) -> Option<Effect> {
+        self.id.map(|id| Effect::Called { id, answer })
     }
 }
 
@@ -209,6 +276,31 @@ impl Session {
         }
         Ok(())
     }
+
+    pub(super) fn page(
+        &mut self,
+        corr: Option<u32>,
+        payload: Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), FormatError> {
+        let page = page_from_wire(wire::Page::decode(payload)?)?;
+        let asked = corr.and_then(|corr| self.calls.asked(corr));
+        if let Some(call) = asked.and_then(|at| self.calls.pending.remove(at)) {
+            out.extend(call.called(Ok(CallAnswer::Page(page))));
+        }
+        Ok(())
+    }
+}
+
+fn page_from_wire(page: wire::Page) -> Result<Page, FormatError> {
+    let place = |entry: wire::PageEntry| {
+        let found = entry.entry.ok_or(FormatError::Missing("entry"))?;
+        Place::from_wire(InboxSeq(entry.inbox_seq), found)
+    };
+    Ok(Page {
+        places: page.entries.into_iter().map(place).collect::<Result<_, _>>()?,
+        next: page.next.map(point_from_wire).transpose()?,
+    })
 }
 
 /// Whether the server wants to be asked again later.
@@ -216,16 +308,26 @@ fn is_put_off(code: u32) -> bool {
     code == u32::from(Code::RateLimited.number()) || (5000..6000).contains(&code)
 }
 
-fn to_wire(op: &CallOp) -> wire::Call {
+fn to_wire(op: &CallOp) -> (FrameType, Bytes) {
     use wire::call::Op;
     let op = match op {
+        CallOp::Fetch(fetch) => {
+            let fetch = wire::Fetch {
+                conversation: Some(address_to_wire(Address::Account(fetch.with))),
+                before: fetch.before.map(point_to_wire),
+                limit: fetch.limit,
+            };
+            return (FrameType::Fetch, fetch.encode_to_vec().into());
+        }
+        CallOp::Wish(wish) => Op::Wish(wish_to_wire(*wish)),
+        CallOp::ListWishes => Op::ListWishes(wire::ListWishes {}),
         CallOp::ListDevices => Op::ListDevices(wire::ListDevices {}),
         CallOp::RevokeDevice(device) => Op::RevokeDevice(wire::RevokeDevice { device: device.0 }),
         CallOp::FindAccount(handle) => {
             Op::FindAccount(wire::FindAccount { handle: handle.clone() })
         }
     };
-    wire::Call { op: Some(op) }
+    (FrameType::Call, wire::Call { op: Some(op) }.encode_to_vec().into())
 }
 
 fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
@@ -238,6 +340,10 @@ fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
         Some(Kind::Account(found)) => {
             let account = AccountId::from_bytes(&found.account);
             account.map(CallAnswer::Account).map_err(|_| CalledOff::Malformed)
+        }
+        Some(Kind::Wishes(wishes)) => {
+            let wishes = wishes_from_wire(wishes).map_err(|_| CalledOff::Malformed)?;
+            Ok(CallAnswer::Wishes(Box::new(wishes)))
         }
         Some(Kind::Devices(list)) => {
             let devices = list.devices.into_iter().map(|info| {

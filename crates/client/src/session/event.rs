@@ -1,8 +1,10 @@
 //! What a session tells its application.
 
 use iris_core::code::Code;
-use iris_core::id::MsgId;
+use iris_core::id::{AccountId, MsgId};
+use iris_core::mark::Mark;
 use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::signal::{Presence, Typing};
 
 use crate::place::Place;
 
@@ -60,6 +62,22 @@ pub enum Event {
         /// The one that came.
         found: InboxSeq,
     },
+    /// A conversation was received or read further; values that are 0 say nothing new.
+    Marked {
+        /// With whom.
+        with: AccountId,
+        /// How far.
+        mark: Mark,
+    },
+    /// Somebody who is watched came, left, or does not show it.
+    Presence {
+        /// Who.
+        account: AccountId,
+        /// What.
+        presence: Presence,
+    },
+    /// Somebody writes something, or stopped.
+    Typing(Typing),
     /// The session does not try any more, until a person does something about it.
     Stopped(Stop),
 }

@@ -1,6 +1,9 @@
 //! What goes into a session and what comes out.
 
 use bytes::Bytes;
+use iris_core::clock::Hlc;
+use iris_core::id::AccountId;
+use iris_core::message::Address;
 use iris_core::seq::ClientSeq;
 use iris_proto::frame::Frame;
 
@@ -9,6 +12,7 @@ use crate::store::Record;
 
 use super::call::{CallAnswer, CallId, CallOp, CalledOff};
 use super::event::Event;
+use super::marks::Readers;
 
 /// Names a write to the device's disk: dense, from 1; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -65,6 +69,31 @@ pub enum Input {
         /// For how long to try, across reconnects.
         patience_ms: u64,
     },
+    /// A person read what is in a conversation.
+    Read {
+        /// With whom.
+        with: AccountId,
+        /// Up to the message of this clock.
+        upto: Hlc,
+        /// Who may know.
+        who: Readers,
+    },
+    /// Be told whether somebody is there, from now on, or not any more.
+    Watch {
+        /// Who.
+        account: AccountId,
+        /// Whether.
+        on: bool,
+    },
+    /// The person writes something, or stops.
+    Typing {
+        /// To whom.
+        to: Address,
+        /// What: the application's business, 1 for text; 0 when they stopped.
+        kind: u32,
+    },
+    /// The person looks away, or at the application again.
+    Away(bool),
     /// New tokens are on the disk.
     Tokens {
         /// The access token.
@@ -148,7 +177,10 @@ impl Effect {
     /// Whether something waits for this write: a transmission, an ack, a dial.
     pub fn is_urgent(&self) -> bool {
         match self {
-            Self::Persist { record, .. } => !matches!(record, Record::Decided { .. }),
+            // What is lost of these the server tells again.
+            Self::Persist { record, .. } => {
+                !matches!(record, Record::Decided { .. } | Record::Marked { .. })
+            }
             Self::Dial(_)
             | Self::Hangup
             | Self::Transmit(_)

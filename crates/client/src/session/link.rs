@@ -109,6 +109,7 @@ impl Session {
             stream_gen,
             window: Some(window),
             sdk: self.config.sdk.clone(),
+            marks: self.marks.known(),
         };
         out.push(Effect::Transmit(encoded(FrameType::Hello, None, &hello)));
         if let Link::Greeting(greeting) = &mut self.link {
@@ -303,6 +304,13 @@ impl Session {
                 self.deliver(now, wire::Deliver::decode(payload)?, out)?;
             }
             FrameType::CallResult if open => self.call_result(now, frame.corr, payload, out)?,
+            FrameType::Page if open => self.page(frame.corr, payload, out)?,
+            FrameType::Receipt if open => {
+                self.receipt(wire::Receipt::decode(payload)?, out)?;
+            }
+            FrameType::Signal if open => {
+                self.signal(now, wire::Signal::decode(payload)?, out)?;
+            }
             FrameType::Window if open => self.outbox.widen(wire::Window::decode(payload)?),
             FrameType::Ping => pong(payload, out),
             FrameType::Pong => {}
@@ -312,11 +320,17 @@ impl Session {
             | FrameType::SendNack
             | FrameType::Deliver
             | FrameType::CallResult
+            | FrameType::Page
+            | FrameType::Receipt
+            | FrameType::Signal
             | FrameType::Window
             | FrameType::Hello
             | FrameType::Send
             | FrameType::Ack
             | FrameType::Call
+            | FrameType::Fetch
+            | FrameType::Subscribe
+            | FrameType::Unsubscribe
             | FrameType::AuthRefresh => self.broken(now, "a frame out of place", out),
         }
         Ok(())
@@ -359,6 +373,8 @@ impl Session {
             useful: false,
             leave: None,
         });
+        self.marks.say_again();
+        self.greet_signals(out);
         self.counters.connects += 1;
         let head = iris_core::seq::InboxSeq(welcome.head);
         out.push(Effect::Event(Event::Connected { connection: welcome.connection_id, head }));

@@ -10,7 +10,7 @@ use iris_core::id::MsgId;
 use iris_core::message::Bodies;
 use iris_core::seq::ClientSeq;
 use iris_proto::client as wire;
-use iris_proto::client_frames::address_to_wire;
+use iris_proto::client_frames::{about_to_wire, address_to_wire};
 use iris_proto::frame::{Frame, FrameType, HEADER_BYTES};
 use prost::Message as _;
 
@@ -320,5 +320,6 @@ fn to_wire(client_seq: ClientSeq, draft: &Draft) -> wire::Send {
         roster_version: 0,
         expires_at_ms: draft.expires_at_ms,
         ephemeral: false,
+        about: draft.about.as_ref().map(about_to_wire),
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use iris_core::id::{AccountId, DeviceNo};
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::client as wire;
+use iris_proto::client_frames::{marks_from_wire, receipt_to_wire};
 use prost::Message as _;
 
 use crate::key::Seed;
@@ -13,7 +14,7 @@ use super::{Login, Record, Tokens};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     kind: Option<Kind>,
 }
 
@@ -33,6 +34,8 @@ enum Kind {
     Placed(StoredPlaced),
     #[prost(message, tag = "7")]
     Reset(StoredReset),
+    #[prost(message, tag = "8")]
+    Marked(wire::Receipt),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -117,6 +120,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             cursor: cursor.0,
             numbers_from: numbers_from.map_or(0, |seq| seq.0),
         }),
+        Record::Marked { version, marks } => Kind::Marked(receipt_to_wire(marks, Some(*version))),
     };
     let stored = Stored { kind: Some(kind) };
     out.extend(stored.encode_length_delimited_to_vec());
@@ -158,10 +162,16 @@ fn record(kind: Kind) -> Option<Record> {
                 .map(|(seq, entry)| Place::from_wire(InboxSeq(seq), entry).ok())
                 .collect::<Option<_>>()?,
         },
+        Kind::Marked(receipt) => marked(receipt)?,
         Kind::Reset(reset) => Record::Reset {
             stream_gen: reset.stream_gen,
             cursor: InboxSeq(reset.cursor),
             numbers_from: (reset.numbers_from > 0).then_some(ClientSeq(reset.numbers_from)),
         },
     })
+}
+
+fn marked(receipt: wire::Receipt) -> Option<Record> {
+    let version = receipt.version;
+    Some(Record::Marked { version, marks: marks_from_wire(receipt).ok()? })
 }

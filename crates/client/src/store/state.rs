@@ -1,8 +1,11 @@
 //! What the records of a store add up to.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use iris_core::id::AccountId;
+use iris_core::mark::Mark;
+use iris_core::message::Act;
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::client as wire;
 use prost::Message as _;
@@ -50,6 +53,10 @@ pub struct State {
     pub next_client_seq: ClientSeq,
     /// Bound messages that are not decided, ascending and dense: their SEND payloads.
     pub undecided: VecDeque<(ClientSeq, Bytes)>,
+    /// Every change of a mark up to this version is here.
+    pub marks_version: u64,
+    /// How far conversations were received and read, where a history is kept.
+    pub marks: BTreeMap<AccountId, Mark>,
     /// The newest places, ascending.
     pub history: VecDeque<Place>,
     history_max: HistoryMax,
@@ -68,6 +75,8 @@ impl State {
             cursor: InboxSeq(0),
             next_client_seq: ClientSeq(1),
             undecided: VecDeque::new(),
+            marks_version: 0,
+            marks: BTreeMap::new(),
             history: VecDeque::new(),
             history_max,
             history_bytes: 0,
@@ -89,6 +98,15 @@ impl State {
             Record::Placed { stream_gen, places } => {
                 self.stream_gen = stream_gen;
                 places.into_iter().for_each(|place| self.place(place));
+            }
+            Record::Marked { version, marks } => {
+                self.marks_version = self.marks_version.max(version);
+                if self.history_max.messages > 0 {
+                    for (with, mark) in marks {
+                        let known = self.marks.entry(with).or_default();
+                        *known = known.merge(mark);
+                    }
+                }
             }
             Record::Reset { stream_gen, cursor, numbers_from } => {
                 (self.stream_gen, self.cursor) = (stream_gen, cursor);
@@ -118,12 +136,18 @@ impl State {
             client_seq: *client_seq,
             send: send.clone(),
         });
+        let marks: Vec<_> = self.marks.iter().map(|(with, mark)| (*with, *mark)).collect();
+        let runs: Vec<_> = marks.chunks(PLACES_IN_RECORD).map(<[_]>::to_vec).collect();
+        let marked = runs.into_iter().map(|marks| Record::Marked { version: 0, marks });
+        let all_marked = Record::Marked { version: self.marks_version, marks: Vec::new() };
         (self.key.clone().map(Record::Key).into_iter())
             .chain(self.login.clone().map(Record::Login))
             .chain(self.tokens.clone().map(Record::Tokens))
             .chain(places)
             .chain([reset])
             .chain(bound)
+            .chain(marked)
+            .chain([all_marked])
     }
 
     /// The newest `count` places that `wanted` wants, oldest first.
@@ -156,6 +180,7 @@ impl State {
         if let Content::Sent(sent) = &mut place.content {
             self.fill_in(sent);
         }
+        self.erase(&place);
         self.history_bytes += place.weight();
         self.history.push_back(place);
         while self.history.len() > self.history_max.messages
@@ -166,6 +191,26 @@ impl State {
             };
             self.history_bytes -= oldest.weight();
         }
+    }
+
+    /// A message that was deleted for everybody leaves this device too: its place stays.
+    fn erase(&mut self, place: &Place) {
+        let Some(own) = self.login.as_ref().map(|login| login.account) else { return };
+        let Some(about) = place.about().filter(|about| about.act == Act::Delete) else { return };
+        // Only who wrote it may delete it.
+        if place.message(own).is_none_or(|(by, _)| by != about.author) {
+            return;
+        }
+        let erased = Some((about.author, about.msg_id));
+        for place in self.history.iter_mut().filter(|place| place.message(own) == erased) {
+            self.history_bytes -= place.weight();
+            place.content = Content::Hole;
+            self.history_bytes += place.weight();
+        }
+        self.sent.retain(|(_, payload)| {
+            let send = wire::Send::decode(payload.clone());
+            !send.is_ok_and(|send| send.msg_id[..] == about.msg_id.0)
+        });
     }
 
     /// The server does not send the body of a message back to the device that sent it.

@@ -94,6 +94,7 @@ async fn one_body_for_each_device() {
         msg_id: MsgId([7; 16]),
         bodies: Bodies::PerDevice(bodies.into()),
         expires_at_ms: 0,
+        about: None,
     };
     let receipt = ada.handle().send_draft(draft).await.unwrap();
     assert_eq!(receipt.msg_id(), MsgId([7; 16]));
@@ -151,6 +152,7 @@ async fn a_handler_hears_everything_at_once() {
         msg_id: MsgId([9; 16]),
         bodies: Bodies::Shared("hello".into()),
         expires_at_ms: 0,
+        about: None,
     });
     ada.handle().try_send(draft).unwrap();
     assert_eq!(next_text(&mut grace).await, "hello");

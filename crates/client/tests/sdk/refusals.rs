@@ -43,6 +43,7 @@ async fn a_refusal_consumes_its_number_and_nothing_else() {
         msg_id: iris_core::id::MsgId([1; 16]),
         bodies: Bodies::Shared("x".into()),
         expires_at_ms: 0,
+        about: None,
     };
     let first = ada.send(to, "one").await.unwrap();
     let refused = ada.handle().send_draft(draft).await.unwrap();

@@ -13,7 +13,11 @@ use iris_core::limits;
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_core::shard::{Attach, Attached, CallAnswer, Conn, Input, LinkNo, ToConn};
 use iris_proto::client as wire;
-use iris_proto::client_frames::{deliver_to_wire, send_from_wire};
+use iris_proto::client_frames::{
+    FromClient, deliver_to_wire, fetch_from_wire, page_to_wire, presence_to_wire,
+    receipt_from_wire, receipt_to_wire, send_from_wire, signal_from_wire, subscribe_from_wire,
+    typing_to_wire, wish_from_wire, wishes_to_wire,
+};
 use iris_proto::frame::{Frame, FrameType, encode_message};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -52,6 +56,7 @@ where
         stream_gen: hello.stream_gen,
         window_messages: window.messages,
         window_bytes: window.bytes,
+        marks: hello.marks,
         begun: WallMs(iris_client::wall_ms()),
     };
     let (conn, told) = shared.owner.attach(attach);
@@ -196,6 +201,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     _ => self.error(Code::AuthInvalid.number().into(), 0),
                 }
             }
+            FrameType::Fetch => {
+                let fetch = wire::Fetch::decode(frame.payload).unwrap();
+                let (corr, fetch) = (frame.corr.unwrap(), fetch_from_wire(fetch).unwrap());
+                inputs.push(Input::Fetch { conn, corr, fetch });
+            }
+            kind @ (FrameType::Subscribe | FrameType::Unsubscribe) => {
+                let subscribe = wire::Subscribe::decode(frame.payload).unwrap();
+                let accounts = subscribe_from_wire(subscribe).unwrap();
+                let (corr, on) = (frame.corr.unwrap(), kind == FrameType::Subscribe);
+                inputs.push(Input::Subscribe { conn, corr, accounts, on });
+            }
+            FrameType::Receipt => {
+                let receipt = wire::Receipt::decode(frame.payload).unwrap();
+                let reads = receipt_from_wire(receipt).unwrap().into_iter();
+                inputs.extend(reads.map(|(conversation, upto, private)| Input::Read {
+                    conn,
+                    conversation,
+                    upto,
+                    private,
+                }));
+            }
+            FrameType::Signal => {
+                let signal = wire::Signal::decode(frame.payload).unwrap();
+                inputs.push(match signal_from_wire(signal).unwrap().unwrap() {
+                    FromClient::Types(to, kind) => Input::Types { conn, to, kind },
+                    FromClient::Away(away) => Input::Away { conn, away },
+                });
+            }
             FrameType::Call => self.call(frame.corr.unwrap(), frame.payload, inputs),
             FrameType::Pong => {}
             other => panic!("a client sent {other:?}"),
@@ -221,6 +254,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let device = DeviceNo(revoke.device);
                 inputs.push(Input::RevokeDevice { conn, corr, device });
             }
+            wire::call::Op::Wish(wish) => {
+                let wish = wish_from_wire(wish).unwrap();
+                inputs.push(Input::Wish { conn, corr, wish });
+            }
+            wire::call::Op::ListWishes(_) => inputs.push(Input::ListWishes { conn, corr }),
             wire::call::Op::FindAccount(find) => {
                 let result = match self.shared.directory.find(&find.handle) {
                     Some(account) => wire::CallResult {
@@ -242,6 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let code = Code::OwnerMoving.number().into();
                 let nack = wire::SendNack { client_seq: next, code, ..wire::SendNack::default() };
                 self.push(FrameType::SendNack, None, &nack);
+                let changed = wire::signal::Kind::OwnerChanged(wire::OwnerChanged {});
+                let signal = wire::Signal { kind: Some(changed) };
+                self.push(FrameType::Signal, None, &signal);
             }
             Told::Frame(what) => self.tell(what),
         }
@@ -283,6 +324,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     deliver.first_inbox_seq += 1;
                 }
                 self.push(FrameType::Deliver, None, &deliver);
+            }
+            ToConn::Marks { marks, version } => {
+                self.push(FrameType::Receipt, None, &receipt_to_wire(&marks, version));
+            }
+            ToConn::Presence { of, presence } => {
+                self.push(FrameType::Signal, None, &presence_to_wire(of, presence));
+            }
+            ToConn::Typing(typing) => {
+                self.push(FrameType::Signal, None, &typing_to_wire(typing));
+            }
+            ToConn::Page { corr, device, items, next } => {
+                let page = page_to_wire(self.account, device, &items, next);
+                self.push(FrameType::Page, Some(corr), &page);
             }
             ToConn::Result { corr, answer } => {
                 self.push(FrameType::CallResult, Some(corr), &call_result(answer));
@@ -361,6 +415,10 @@ fn call_result(answer: CallAnswer) -> wire::CallResult {
     match answer {
         CallAnswer::Done => wire::CallResult::default(),
         CallAnswer::Refused(code, text) => refused(code, text),
+        CallAnswer::Wishes(wishes) => wire::CallResult {
+            result: Some(wire::call_result::Result::Wishes(wishes_to_wire(&wishes))),
+            ..wire::CallResult::default()
+        },
         CallAnswer::Devices(devices) => {
             let devices = devices.into_iter().map(|device| wire::DeviceInfo {
                 device: device.device.0,

@@ -248,8 +248,26 @@ impl State {
                 self.serve(drained.shard);
                 self.attach_again(drained.shard);
             }
+            Action::ReadForReceipts { shard, account, after, upto } => {
+                let items = Some(self.rows.inbox(account, after, upto));
+                let input = Input::ReceiptsRead { account, after, items };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
+            Action::LoadMarks { shard, account, conn, above, after } => {
+                let page = Some(self.rows.marks(account, above, after));
+                let input = Input::MarksLoaded { account, conn, page };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
+            Action::Fetch { shard, account, conn, corr, fetch } => {
+                let page = Some(self.rows.history(account, fetch));
+                let input = Input::Fetched { account, conn, corr, fetch, page };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
             // The other shard is on its way: it is pushed to again.
-            Action::Push { .. } | Action::Confirm { .. } | Action::Expect { .. } => {}
+            Action::Signal { .. }
+            | Action::Push { .. }
+            | Action::Confirm { .. }
+            | Action::Expect { .. } => {}
         }
     }
 
@@ -266,7 +284,15 @@ impl State {
                 attached.delivered = items.last().unwrap().seq;
                 Told::Frame(what)
             }
-            ToConn::SendAck { .. }
+            ToConn::Marks { version: Some(version), .. } => {
+                attached.attach.marks = version;
+                Told::Frame(what)
+            }
+            ToConn::Marks { .. }
+            | ToConn::Presence { .. }
+            | ToConn::Typing(_)
+            | ToConn::Page { .. }
+            | ToConn::SendAck { .. }
             | ToConn::SendNack { .. }
             | ToConn::Result { .. }
             | ToConn::Closed { .. } => Told::Frame(what),

@@ -1,12 +1,17 @@
 //! The derived rows of all shards, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use iris_core::account::{Account, InboxItem};
+use iris_core::account::{Account, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, MonoUs};
 use iris_core::id::{AccountId, ShardId};
+use iris_core::mark::Mark;
+use iris_core::message::Address;
 use iris_core::seq::{InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::{Flush, OutboxItem, Peer, Recovered, Retention, Shard, ShardKey};
+use iris_core::shard::{
+    Erasure, Fetch, Flush, HistoryPage, HistoryPoint, MarksPage, OutboxItem, Peer, Recovered,
+    Retention, Shard, ShardKey,
+};
 
 type PeerNumbers = (OutboxSeq, OutboxSeq, OutboxSeq, ShardSeq);
 
@@ -16,6 +21,8 @@ pub struct Rows {
     inbox: BTreeMap<(AccountId, InboxSeq), InboxItem>,
     peers: BTreeMap<(ShardId, ShardId), PeerNumbers>,
     outbox: BTreeMap<(ShardId, ShardId, OutboxSeq), OutboxItem>,
+    index: BTreeSet<(AccountId, Address, HistoryPoint)>,
+    marks: BTreeMap<(AccountId, AccountId), Mark>,
     checkpoints: BTreeMap<ShardId, (ShardSeq, Hlc)>,
 }
 
@@ -25,6 +32,17 @@ impl Rows {
             for item in run.items {
                 self.inbox.insert((run.account, item.seq), item);
             }
+        }
+        for row in flush.index {
+            let point = HistoryPoint { clock: row.clock, place: row.place };
+            self.index.insert((row.account, row.conversation, point));
+        }
+        for row in flush.marks {
+            let known = self.marks.entry((row.account, row.with)).or_default();
+            *known = known.merge(row.mark);
+        }
+        for erasure in flush.erasures {
+            self.erase(&erasure);
         }
         for row in flush.outbox {
             self.outbox.insert((shard, row.to, row.item.seq), row.item);
@@ -47,6 +65,43 @@ impl Rows {
     pub fn inbox(&self, account: AccountId, after: InboxSeq, upto: InboxSeq) -> Vec<InboxItem> {
         let range = (account, after.next())..=(account, upto);
         self.inbox.range(range).take(256).map(|(_, item)| item.clone()).collect()
+    }
+
+    fn erase(&mut self, erasure: &Erasure) {
+        for ((account, _), item) in &mut self.inbox {
+            if *account == erasure.account
+                && let InboxContent::Message(message) = &item.content
+                && (message.sender, message.msg_id) == (erasure.author, erasure.msg_id)
+            {
+                item.content = InboxContent::Hole;
+            }
+        }
+    }
+
+    /// The marks of an account above a version, in pages of two.
+    pub fn marks(&self, account: AccountId, above: u64, after: Option<AccountId>) -> MarksPage {
+        let of_account = self.marks.iter().filter(|((of, with), mark)| {
+            *of == account && mark.version > above && after.is_none_or(|after| *with > after)
+        });
+        let mut marks: Vec<_> = of_account.map(|((_, with), mark)| (*with, *mark)).collect();
+        let more = marks.len() > 2;
+        marks.truncate(2);
+        let next = marks.last().map(|(with, _)| *with).filter(|_| more);
+        MarksPage { marks, next }
+    }
+
+    /// A page of a conversation.
+    pub fn history(&self, account: AccountId, fetch: Fetch) -> HistoryPage {
+        let first = HistoryPoint { clock: Hlc(0), place: InboxSeq(0) };
+        let range = self.index.range((account, fetch.conversation, first)..);
+        let range = range.take_while(|(of, with, _)| (*of, *with) == (account, fetch.conversation));
+        let before = |point: &HistoryPoint| fetch.before.is_none_or(|before| *point < before);
+        let points: Vec<_> = range.map(|(_, _, point)| *point).filter(before).collect();
+        let limit = usize::try_from(fetch.limit).unwrap();
+        let page: Vec<_> = points.iter().rev().take(limit).collect();
+        let items = page.iter().filter_map(|point| self.inbox.get(&(account, point.place)));
+        let next = page.last().map(|point| **point).filter(|_| points.len() > page.len());
+        HistoryPage { items: items.cloned().collect(), next }
     }
 
     /// The places up to `upto` are past their retention.

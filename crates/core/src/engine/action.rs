@@ -3,7 +3,8 @@
 use crate::id::{AccountId, ShardId};
 use crate::lane::Formed;
 use crate::seq::{BlockSeq, InboxSeq, OutboxSeq, ShardSeq};
-use crate::shard::{Conn, DirectoryAnswer, Flush, LinkNo, OutboxItem, ToConn, Token};
+use crate::shard::{Conn, DirectoryAnswer, Fetch, Flush, LinkNo, OutboxItem, ToConn, Token};
+use crate::signal::Signal;
 
 /// One thing to do. The order of actions of one kind and target is the order in time.
 #[derive(Debug)]
@@ -36,6 +37,50 @@ pub enum Action {
         after: InboxSeq,
         /// The last place that is.
         upto: InboxSeq,
+    },
+    /// Read the places `after+1 ..= upto`; then `Input::ReceiptsRead`.
+    ReadForReceipts {
+        /// The shard.
+        shard: ShardId,
+        /// Whose inbox.
+        account: AccountId,
+        /// The last place that is not wanted.
+        after: InboxSeq,
+        /// The last place that is.
+        upto: InboxSeq,
+    },
+    /// Read marks with versions above `above`, behind `after`; then `Input::MarksLoaded`.
+    LoadMarks {
+        /// The shard.
+        shard: ShardId,
+        /// Whose.
+        account: AccountId,
+        /// For whom.
+        conn: Conn,
+        /// The version that the device knows.
+        above: u64,
+        /// The last conversation that was read.
+        after: Option<AccountId>,
+    },
+    /// Read a page of history; then `Input::Fetched`.
+    Fetch {
+        /// The shard.
+        shard: ShardId,
+        /// Whose.
+        account: AccountId,
+        /// Who asked.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What.
+        fetch: Fetch,
+    },
+    /// Signal to a shard of another lane or session, if it can be reached now.
+    Signal {
+        /// Which.
+        to: ShardId,
+        /// What.
+        signal: Signal,
     },
     /// Tell a client.
     ToConn {
@@ -135,14 +180,22 @@ impl Action {
                 ToConn::Attached(_)
                 | ToConn::SendAck { .. }
                 | ToConn::Deliver { .. }
+                | ToConn::Marks { .. }
+                | ToConn::Presence { .. }
+                | ToConn::Typing(_)
+                | ToConn::Page { .. }
                 | ToConn::Result { .. } => false,
             },
             Self::Write(_)
             | Self::Materialize { .. }
             | Self::Load { .. }
             | Self::LoadInbox { .. }
+            | Self::ReadForReceipts { .. }
+            | Self::LoadMarks { .. }
+            | Self::Fetch { .. }
             | Self::Drained(_) => true,
-            Self::Answer { .. }
+            Self::Signal { .. }
+            | Self::Answer { .. }
             | Self::Push { .. }
             | Self::Confirm { .. }
             | Self::Expect { .. } => false,

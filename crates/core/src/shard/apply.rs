@@ -11,7 +11,8 @@ use crate::clock::WallMs;
 use crate::code::Code;
 use crate::entry::{Entry, Op, Progress, Received, Slot};
 use crate::id::{AccountId, DeviceNo};
-use crate::message::Parcel;
+use crate::mark::Mark;
+use crate::message::{Message, Parcel};
 use crate::seq::{ClientSeq, InboxSeq, ShardSeq};
 
 use super::outbox::OutboxItem;
@@ -28,9 +29,10 @@ impl Shard {
             Op::AccountCreated { account } => {
                 self.change(*account, at, |hot| hot.state = Some(Account::new(at)));
             }
-            Op::DeviceAdded { account, device, key, name } => {
+            Op::DeviceAdded { account, device, key, name, start } => {
                 self.change_account(*account, at, |state| {
-                    let device_state = Device::new(*key, name.clone(), now, state.head);
+                    let start = start.unwrap_or(state.head);
+                    let device_state = Device::new(*key, name.clone(), now, start);
                     state.devices.insert(*device, device_state);
                 });
             }
@@ -54,9 +56,23 @@ impl Shard {
                     push_item(hot, item);
                 });
                 self.put_out(*slot, Parcel::Message(Arc::clone(message)), at, now);
+                self.apply_erasure((message.sender, *inbox_seq), message, at);
             }
             Op::SendRefused { account, device, client_seq, code } => {
                 self.change(*account, at, |hot| decided(hot, *device, *client_seq, Some(*code)));
+            }
+            Op::Wished { account, wish } => {
+                self.change_account(*account, at, |state| state.relations.fulfil(*wish));
+                self.flushing.dirty_relations(*account);
+            }
+            Op::Marked { account, with, own_read, receipt } => {
+                if let Some((upto, version)) = own_read {
+                    let mark = Mark { own_read: *upto, version: *version, ..Mark::default() };
+                    self.apply_mark(*account, *with, mark, at);
+                }
+                if let Some((receipt, slot)) = receipt {
+                    self.put_out(*slot, Parcel::Receipt(*receipt), at, now);
+                }
             }
             Op::Received { from, outbox_seq, outcome } => {
                 let peer = self.peers.entry(*from).or_default();
@@ -77,6 +93,12 @@ impl Shard {
                 let content = InboxContent::Message(Arc::clone(message));
                 let item = InboxItem { seq: *inbox_seq, clock: entry.clock, content };
                 self.change(*account, at, |hot| push_item(hot, item));
+                self.apply_erasure((*account, *inbox_seq), message, at);
+            }
+            Received::Marked { receipt, version } => {
+                let (delivered, read) = (receipt.delivered, receipt.read);
+                let mark = Mark { delivered, read, version: *version, ..Mark::default() };
+                self.apply_mark(receipt.to, receipt.from, mark, at);
             }
             Received::Noticed { inbox_seq, notice } => {
                 let content = InboxContent::Notice(*notice);
@@ -87,6 +109,24 @@ impl Shard {
                 self.put_out(*slot, Parcel::Notice(*notice), at, now);
             }
             Received::Dropped => {}
+        }
+    }
+
+    fn apply_mark(&mut self, account: AccountId, with: AccountId, mark: Mark, at: ShardSeq) {
+        self.change_account(account, at, |state| state.marks = state.marks.max(mark.version));
+        // A mark that is written twice is written once.
+        self.flushing.mark(account, with, mark, at);
+    }
+
+    fn apply_erasure(
+        &mut self,
+        (account, place): (AccountId, InboxSeq),
+        message: &Message,
+        at: ShardSeq,
+    ) {
+        if let Some(about) = message.erases() {
+            let conversation = message.conversation(account);
+            self.erase((account, place), conversation, about, at);
         }
     }
 
@@ -102,6 +142,11 @@ impl Shard {
         for (account, floor) in &progress.floors {
             self.change_at_or_before(*account, at, |state| {
                 state.floor = state.floor.max(*floor);
+            });
+        }
+        for (account, at_ms) in &progress.seen {
+            self.change_at_or_before(*account, at, |state| {
+                state.last_seen = state.last_seen.max(*at_ms);
             });
         }
         for (to, upto) in &progress.confirmations {

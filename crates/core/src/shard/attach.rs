@@ -1,17 +1,19 @@
 //! Connections of devices: attached with a cursor, detached, replaced, granted credit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::account::Account;
-use crate::clock::Now;
+use crate::clock::{MonoUs, Now};
 use crate::code::Code;
 use crate::id::{AccountId, DeviceNo};
 use crate::limits;
 use crate::seq::{ClientSeq, InboxSeq};
 
 use super::Shard;
+use super::effect::{Attached, CallAnswer, DirectoryAnswer, Effect, ToConn};
 use super::hot::{Attachment, Conn, Hot, Slot, Waiting};
-use super::input::{Attach, Attached, CallAnswer, DirectoryAnswer, Effect, Input, ToConn};
+use super::input::{Attach, Input};
+use super::marks::MarkFeed;
 use super::release::Awaiting;
 
 impl Shard {
@@ -28,7 +30,7 @@ impl Shard {
         }
         match self.check_attach(&attach) {
             Err((code, text)) => close(attach.conn, code, text, out),
-            Ok(attached) => self.admit(attach, attached, out),
+            Ok(attached) => self.admit(now, attach, attached, out),
         }
     }
 
@@ -67,8 +69,10 @@ impl Shard {
         })
     }
 
-    fn admit(&mut self, attach: Attach, attached: Attached, out: &mut Vec<Effect>) {
+    fn admit(&mut self, now: Now, attach: Attach, attached: Attached, out: &mut Vec<Effect>) {
         let Attach { conn, account, device, .. } = attach;
+        let known = self.account(account).and_then(|state| state.devices.get(&device));
+        let known = known.map(|device| device.cursor).unwrap_or_default();
         if let Some(old) = self.unlink(account, device)
             && old != conn
         {
@@ -84,12 +88,23 @@ impl Shard {
             return;
         }
         if let Some(hot) = self.hot_mut(account) {
-            hot.attachments.insert(device, Attachment::new(&attach, start));
+            let newest = hot.state.as_ref().map_or(0, |state| state.marks);
+            let marks = MarkFeed::new(attach.marks, newest);
+            // A new device was linked behind places that it was never handed: its row knows where.
+            let handed_before = (attach.cursor.max(known), attach.delivered);
+            let attachment = Attachment::new(&attach, (start, handed_before), marks);
+            hot.attachments.insert(device, attachment);
         }
+        if self.admitting && known < attach.cursor {
+            self.note_had(now.mono, (account, device), (known, attach.cursor));
+            self.note_cursor(account, device, attach.cursor);
+        } else if known < attach.cursor {
+            self.note_late_ack((account, device), attach.cursor, now.mono);
+        }
+        self.presence_may_differ(account, now.mono);
         if decided > ClientSeq(0) {
             self.after_all(Awaiting::Decided { account, device, client_seq: decided });
         }
-        self.note_cursor(account, device, attach.cursor);
         self.to_pump.insert(account);
     }
 
@@ -101,6 +116,26 @@ impl Shard {
             hot.attachments.remove(&device);
             hot.used_at = now.mono;
             hot.trim_tail();
+            self.left(now, account);
+        }
+    }
+
+    /// Devices whose connections were ended here left too.
+    pub(super) fn note_gone(&mut self, now: Now) {
+        for account in std::mem::take(&mut self.gone) {
+            self.left(now, account);
+        }
+    }
+
+    /// A device left. With the last one its person did.
+    fn left(&mut self, now: Now, account: AccountId) {
+        self.presence_may_differ(account, now.mono);
+        let alone = self.hot(account).is_some_and(|hot| hot.attachments.is_empty());
+        if alone && self.admitting {
+            self.progress.seen.insert(account, now.wall);
+            if let Some(hot) = self.hot_mut(account) {
+                hot.dirty = true;
+            }
         }
     }
 
@@ -108,10 +143,17 @@ impl Shard {
     pub(super) fn unlink(&mut self, account: AccountId, device: DeviceNo) -> Option<Conn> {
         let attachment = self.hot_mut(account)?.attachments.remove(&device)?;
         self.conns.remove(&attachment.conn);
+        self.gone.insert(account);
         Some(attachment.conn)
     }
 
-    pub(super) fn acknowledge(&mut self, conn: Conn, seq: InboxSeq, out: &mut Vec<Effect>) {
+    pub(super) fn acknowledge(
+        &mut self,
+        now: MonoUs,
+        conn: Conn,
+        seq: InboxSeq,
+        out: &mut Vec<Effect>,
+    ) {
         let Some((account, device)) = self.attached(conn) else { return };
         let Some(hot) = self.hot_mut(account) else { return };
         let Some(attachment) = hot.attachments.get_mut(&device) else { return };
@@ -119,16 +161,56 @@ impl Shard {
             self.unlink(account, device);
             return close(conn, Code::Protocol, "acknowledged what was not delivered", out);
         }
-        attachment.acknowledged(seq);
+        let (newest, part) = attachment.acknowledged(seq);
+        let before = attachment.acknowledged_before(seq);
         hot.trim_tail();
-        self.note_cursor(account, device, seq);
+        if self.admitting {
+            self.note_delivered(now, account, newest);
+            for places in before.into_iter().chain(part) {
+                self.note_had(now, (account, device), places);
+            }
+            self.note_cursor(account, device, seq);
+        } else {
+            self.note_late_ack((account, device), seq, now);
+        }
         self.to_pump.insert(account);
+    }
+
+    /// An ack that came while the shard is to leave: its next owner hears it from the device itself.
+    pub(super) fn note_late_ack(
+        &mut self,
+        device: (AccountId, DeviceNo),
+        seq: InboxSeq,
+        now: MonoUs,
+    ) {
+        let late = self.late_acks.entry(device).or_insert((seq, now));
+        late.0 = late.0.max(seq);
+    }
+
+    /// The shard stays: what was acknowledged while it was to leave counts.
+    pub(super) fn take_late_acks(&mut self) {
+        for ((account, device), (seq, at)) in std::mem::take(&mut self.late_acks) {
+            let state = self.account(account).and_then(|state| state.devices.get(&device));
+            let Some(known) = state.map(|device| device.cursor) else { continue };
+            if known < seq {
+                self.note_had(at, (account, device), (known, seq));
+                self.note_cursor(account, device, seq);
+            }
+        }
+        for ((account, with), late) in std::mem::take(&mut self.late_reads) {
+            self.note_read(late.at, account, (with, late.private), true);
+            self.note_read(late.at, account, (with, late.open), false);
+        }
+        let unreceipted =
+            |slot: &Slot| matches!(slot, Slot::Hot(hot) if hot.unreceipted.after().is_some());
+        let accounts = self.accounts.iter().filter(|(_, slot)| unreceipted(slot));
+        self.to_pump.extend(accounts.map(|(account, _)| *account));
     }
 
     /// Remembers that a device has more on its disk; it is logged with the next flush.
     fn note_cursor(&mut self, account: AccountId, device: DeviceNo, seq: InboxSeq) {
         let state = self.account(account).and_then(|state| state.devices.get(&device));
-        if self.admitting && state.is_some_and(|device| seq > device.cursor) {
+        if state.is_some_and(|device| seq > device.cursor) {
             let noted = self.progress.cursors.entry((account, device)).or_default();
             *noted = seq.max(*noted);
             if let Some(hot) = self.hot_mut(account) {
@@ -218,7 +300,10 @@ impl Shard {
                     out.push(Effect::Answer { token, answer });
                 }
                 Waiting::Input(
-                    Input::ListDevices { conn, corr } | Input::RevokeDevice { conn, corr, .. },
+                    Input::ListDevices { conn, corr }
+                    | Input::RevokeDevice { conn, corr, .. }
+                    | Input::Wish { conn, corr, .. }
+                    | Input::ListWishes { conn, corr },
                 ) => {
                     let answer = CallAnswer::Refused(code, text);
                     out.push(Effect::ToConn { conn, what: ToConn::Result { corr, answer } });
@@ -230,11 +315,17 @@ impl Shard {
 }
 
 impl Attachment {
-    fn new(attach: &Attach, start: InboxSeq) -> Self {
+    fn new(
+        attach: &Attach,
+        (start, handed_before): (InboxSeq, (InboxSeq, InboxSeq)),
+        marks: MarkFeed,
+    ) -> Self {
         Self {
             conn: attach.conn,
             begun: attach.begun,
             delivered: start,
+            handed_before,
+            disk: start,
             window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX).into(),
             window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX).into(),
             outstanding: VecDeque::new(),
@@ -245,6 +336,12 @@ impl Attachment {
             nacked: None,
             blocked: false,
             greeted: false,
+            marks,
+            away: false,
+            watching: BTreeSet::new(),
+            presences: BTreeMap::new(),
+            typed: None,
+            fetching: BTreeMap::new(),
         }
     }
 }

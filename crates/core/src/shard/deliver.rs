@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::account::{InboxContent, InboxItem};
+use crate::clock::WallMs;
 use crate::code::Code;
 use crate::id::{AccountId, DeviceNo};
 use crate::limits;
@@ -13,8 +14,10 @@ use crate::seq::InboxSeq;
 
 use super::Shard;
 use super::attach::close;
-use super::hot::Hot;
-use super::input::{Effect, ToConn};
+use super::effect::{Effect, ToConn};
+use super::hot::{Delivered, Hot};
+use super::presence::next_presences;
+use super::receipts::{newest_of, read_for_receipts};
 
 /// What a device gets next.
 enum Next {
@@ -28,15 +31,23 @@ enum Next {
 
 impl Shard {
     /// Delivers to every account that has news.
-    pub(super) fn pump(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn pump(&mut self, now: WallMs, out: &mut Vec<Effect>) {
+        let admitting = self.admitting;
         while let Some(account) = self.to_pump.pop_first() {
             let Some(hot) = self.hot_mut(account) else { continue };
             let devices: Vec<_> = hot.attachments.keys().copied().collect();
-            for device in devices {
-                pump_device(hot, account, device, out);
+            for &device in &devices {
+                pump_device(now, hot, (account, device), out);
+                next_presences(hot, device, out);
+            }
+            if admitting {
+                read_for_receipts(hot, account, out);
             }
             hot.trim_page();
             hot.trim_tail();
+            for device in devices {
+                self.next_marks(account, device, out);
+            }
         }
     }
 
@@ -52,10 +63,11 @@ impl Shard {
             return;
         }
         hot.page.asked = None;
-        let Some(items) = items else {
+        let Some(mut items) = items else {
             self.unread.insert(account);
             return;
         };
+        hot.erased.blank(&mut items);
         let below_tail = hot.tail.first().unwrap_or(hot.released_head.next());
         let expired = items.first().map_or(below_tail, |item| item.seq).prev();
         hot.page.items = with_holes(items);
@@ -63,12 +75,6 @@ impl Shard {
         if expired > asked {
             self.expire(account, expired, out);
         }
-    }
-
-    /// Reads again what the store did not read.
-    pub fn retry_reads(&mut self, out: &mut Vec<Effect>) {
-        self.to_pump.append(&mut self.unread);
-        self.pump(out);
     }
 
     /// The places up to `upto` are past their retention: devices that lag behind start again.
@@ -104,7 +110,12 @@ fn with_holes(items: Vec<InboxItem>) -> VecDeque<InboxItem> {
     dense
 }
 
-fn pump_device(hot: &mut Hot, account: AccountId, device: DeviceNo, out: &mut Vec<Effect>) {
+fn pump_device(
+    now: WallMs,
+    hot: &mut Hot,
+    (account, device): (AccountId, DeviceNo),
+    out: &mut Vec<Effect>,
+) {
     loop {
         match next(hot, device) {
             Next::Nothing => return,
@@ -114,10 +125,13 @@ fn pump_device(hot: &mut Hot, account: AccountId, device: DeviceNo, out: &mut Ve
                 out.push(Effect::LoadInbox { account, after, upto });
                 return;
             }
-            Next::Items(items, bytes) => {
+            Next::Items(mut items, bytes) => {
+                items.iter_mut().for_each(|item| item.expire(now));
+                let newest = newest_of(account, Some(device), items.iter());
                 let Some(attachment) = hot.attachments.get_mut(&device) else { return };
                 let Some(last) = items.last().map(|item| item.seq) else { return };
-                attachment.handed_out(last, count(items.len()), bytes);
+                let messages = count(items.len());
+                attachment.handed_out(Delivered { last, messages, bytes, newest });
                 let what = ToConn::Deliver { device, items };
                 out.push(Effect::ToConn { conn: attachment.conn, what });
             }
@@ -139,6 +153,9 @@ fn next(hot: &Hot, device: DeviceNo) -> Next {
     let mut at = first;
     while at <= hot.released_head && items.len() < limits::DELIVER_ITEMS_MAX {
         let Some(item) = hot.place(at) else { break };
+        if hot.erased.may_return(at, hot.released_head) {
+            break;
+        }
         let with_it = bytes + count(item.weight());
         let frame_full = !items.is_empty() && with_it > count(limits::DELIVER_BYTES_MAX);
         if frame_full || !attachment.takes(count(items.len() + 1), with_it) {

@@ -8,8 +8,9 @@ use crate::limits;
 
 use super::Shard;
 use super::attach::close;
+use super::effect::{CallAnswer, DeviceSummary, DirectoryAnswer, Effect, ToConn};
 use super::hot::{Conn, Waiting};
-use super::input::{CallAnswer, DeviceSummary, DirectoryAnswer, Effect, Input, ToConn, Token};
+use super::input::{Input, Token};
 use super::release::Awaiting;
 
 impl Shard {
@@ -62,8 +63,8 @@ impl Shard {
                 Err((Code::TooManyDevices, "revoke a device first"))
             }
             None => {
-                let device = state.next_device();
-                self.decide(now.wall, Op::DeviceAdded { account, device, key, name }, out);
+                let (device, start) = (state.next_device(), Some(state.head));
+                self.decide(now.wall, Op::DeviceAdded { account, device, key, name, start }, out);
                 Ok(DirectoryAnswer::Tokens { device, key, refresh: 1 })
             }
         }

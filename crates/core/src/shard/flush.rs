@@ -8,15 +8,18 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::account::{Account, InboxItem};
+use crate::account::{Account, InboxContent, InboxItem};
 use crate::clock::{Hlc, LogicalTimestamp, Now, WallMs};
 use crate::entry::Op;
 use crate::id::{AccountId, ShardId};
 use crate::limits;
+use crate::mark::Mark;
+use crate::message::Address;
 use crate::mutation::{self, Mutation};
 use crate::seq::{InboxSeq, OutboxSeq, ShardSeq};
 
-use super::input::Effect;
+use super::effect::Effect;
+use super::erase::Erasure;
 use super::outbox::{OutboxItem, Peer};
 use super::{Retention, Shard};
 
@@ -27,7 +30,13 @@ const RUN_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Default)]
 pub(super) struct FlushState {
     accounts: BTreeSet<AccountId>,
+    /// Accounts whose wishes changed, too.
+    relations: BTreeSet<AccountId>,
     peers: BTreeSet<ShardId>,
+    marks: BTreeMap<(AccountId, AccountId), Mark>,
+    /// Those of them that are released: what devices may be told.
+    released_marks: BTreeMap<(AccountId, AccountId), Mark>,
+    erasures: Vec<Erasure>,
     /// The earliest position that only the log has.
     dirty_from: Option<ShardSeq>,
     /// The flush that is on its way.
@@ -41,18 +50,51 @@ pub(super) struct FlushState {
 struct UnderWay {
     dirty_from: Option<ShardSeq>,
     accounts: BTreeMap<AccountId, InboxSeq>,
+    relations: BTreeSet<AccountId>,
     peers: BTreeMap<ShardId, OutboxSeq>,
+    marks: BTreeMap<(AccountId, AccountId), Mark>,
+    released_marks: BTreeMap<(AccountId, AccountId), Mark>,
+    erasures: Vec<Erasure>,
 }
 
 impl FlushState {
     /// Of a shard whose ownership begins after `inherited`.
     pub(super) fn begin(&mut self, inherited: ShardSeq) {
         self.inherited = inherited;
+        self.released_marks = self.marks.clone();
     }
 
     pub(super) fn dirty_account(&mut self, account: AccountId, at: ShardSeq) {
         self.accounts.insert(account);
         self.note(at);
+    }
+
+    /// Together with [`FlushState::dirty_account`]: the account's wishes changed.
+    pub(super) fn dirty_relations(&mut self, account: AccountId) {
+        self.relations.insert(account);
+    }
+
+    pub(super) fn mark(&mut self, account: AccountId, with: AccountId, mark: Mark, at: ShardSeq) {
+        let known = self.marks.entry((account, with)).or_default();
+        *known = known.merge(mark);
+        self.note(at);
+    }
+
+    pub(super) fn erase(&mut self, erasure: Erasure) {
+        self.erasures.push(erasure);
+    }
+
+    pub(super) fn mark_released(&mut self, account: AccountId, with: AccountId, mark: Mark) {
+        let known = self.released_marks.entry((account, with)).or_default();
+        *known = known.merge(mark);
+    }
+
+    /// The released marks of an account that no row is known to have.
+    pub(super) fn unwritten_marks(&self, account: AccountId) -> Vec<(AccountId, Mark)> {
+        let under_way = self.under_way.iter().flat_map(|flush| &flush.released_marks);
+        let all = under_way.chain(&self.released_marks);
+        let of_account = all.filter(|((who, _), _)| *who == account);
+        of_account.map(|((_, with), mark)| (*with, *mark)).collect()
     }
 
     pub(super) fn dirty_peer(&mut self, peer: ShardId, at: ShardSeq) {
@@ -75,6 +117,12 @@ pub struct Flush {
     pub accounts: Vec<AccountRow>,
     /// Runs of inboxes.
     pub inbox: Vec<InboxRun>,
+    /// Where the messages of conversations lie in them.
+    pub index: Vec<IndexRow>,
+    /// Marks; what is 0 in one is not written.
+    pub marks: Vec<MarkRow>,
+    /// Messages whose bodies leave the rows, once all of these are written.
+    pub erasures: Vec<Erasure>,
     /// What is known of other shards.
     pub peers: Vec<PeerRow>,
     /// Old items without confirmation.
@@ -94,8 +142,36 @@ pub struct AccountRow {
     pub account: AccountId,
     /// The value.
     pub state: Account,
+    /// Whether the wishes in it changed: they have a column of their own.
+    pub relations: bool,
     /// Its write timestamp.
     pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `conversation_index`: where a message of a conversation lies in an account's inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexRow {
+    /// Whose inbox.
+    pub account: AccountId,
+    /// Which conversation.
+    pub conversation: Address,
+    /// The message's clock.
+    pub clock: Hlc,
+    /// Its place in the inbox.
+    pub place: InboxSeq,
+    /// Its write timestamp.
+    pub timestamp: LogicalTimestamp,
+}
+
+/// A row of `conversation_mark`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkRow {
+    /// Whose mark.
+    pub account: AccountId,
+    /// Of the conversation with whom.
+    pub with: AccountId,
+    /// The value.
+    pub mark: Mark,
 }
 
 /// A row of `inbox`: contiguous places.
@@ -142,7 +218,8 @@ pub struct OutboxRow {
 impl Flush {
     /// How many rows it has, the checkpoint's included.
     pub fn rows(&self) -> usize {
-        self.accounts.len() + self.inbox.len() + self.peers.len() + self.outbox.len() + 1
+        let of_accounts = self.accounts.len() + self.inbox.len() + self.index.len();
+        of_accounts + self.marks.len() + self.peers.len() + self.outbox.len() + 1
     }
 }
 
@@ -155,10 +232,14 @@ impl Shard {
         if self.flushing.under_way.is_some() {
             return None;
         }
+        // A cursor that is logged has its receipts logged before.
+        self.tell_receipts(now, true, out);
+        self.hold_back_cursors(now.mono);
         if !self.progress.is_empty() {
             let progress = self.progress.take();
             self.decide(now.wall, Op::Progress(progress), out);
         }
+        self.progress.cursors.extend(std::mem::take(&mut self.progress.held_back));
         self.flushing.dirty_from?;
         let checkpoint = self.checkpoint_position(now.wall, everything);
         let accounts = std::mem::take(&mut self.flushing.accounts);
@@ -167,17 +248,37 @@ impl Shard {
             after: self.next_seq,
             accounts: Vec::with_capacity(accounts.len()),
             inbox: Vec::new(),
+            index: Vec::new(),
+            marks: Vec::new(),
+            erasures: Vec::new(),
             peers: Vec::with_capacity(peers.len()),
             outbox: Vec::new(),
             checkpoint,
             clock: self.clock,
             timestamp: self.timestamp(checkpoint),
         };
-        let accounts = self.capture_accounts(accounts, &mut flush);
+        let relations = std::mem::take(&mut self.flushing.relations);
+        let accounts = self.capture_accounts(accounts, &relations, &mut flush);
+        let marks = std::mem::take(&mut self.flushing.marks);
+        let row = |((account, with), mark): (&(AccountId, AccountId), &Mark)| MarkRow {
+            account: *account,
+            with: *with,
+            mark: *mark,
+        };
+        flush.marks = marks.iter().map(row).collect();
+        let erasures = std::mem::take(&mut self.flushing.erasures);
+        flush.erasures.clone_from(&erasures);
         let peers = self.capture_peers(peers, checkpoint, &mut flush);
         let held_back = (checkpoint.next() < self.next_seq).then(|| checkpoint.next());
-        self.flushing.under_way =
-            Some(UnderWay { dirty_from: self.flushing.dirty_from.take(), accounts, peers });
+        self.flushing.under_way = Some(UnderWay {
+            dirty_from: self.flushing.dirty_from.take(),
+            accounts,
+            relations,
+            peers,
+            marks,
+            released_marks: std::mem::take(&mut self.flushing.released_marks),
+            erasures,
+        });
         self.flushing.dirty_from = held_back;
         Some(flush)
     }
@@ -209,6 +310,15 @@ impl Shard {
                 self.flushing.accounts.insert(account);
             }
         }
+        self.flushing.relations.extend(failed.relations);
+        for (pair, mark) in failed.marks {
+            let known = self.flushing.marks.entry(pair).or_default();
+            *known = known.merge(mark);
+        }
+        for ((account, with), mark) in failed.released_marks {
+            self.flushing.mark_released(account, with, mark);
+        }
+        self.flushing.erasures.extend(failed.erasures);
         self.flushing.peers.extend(failed.peers.into_keys());
         let earlier = failed.dirty_from.into_iter().chain(self.flushing.dirty_from).min();
         self.flushing.dirty_from = earlier;
@@ -227,7 +337,7 @@ impl Shard {
 
     /// Whether derived rows and the checkpoint reflect every position.
     pub fn is_clean(&self) -> bool {
-        self.dirty_from().is_none() && self.progress.is_empty()
+        self.dirty_from().is_none() && self.progress.is_empty() && self.receipts.is_empty()
     }
 
     /// Up to which position everything will be in derived rows: below the oldest young outbox item that
@@ -247,6 +357,7 @@ impl Shard {
     fn capture_accounts(
         &mut self,
         accounts: BTreeSet<AccountId>,
+        relations: &BTreeSet<AccountId>,
         flush: &mut Flush,
     ) -> BTreeMap<AccountId, InboxSeq> {
         let (key, retention) = (self.key, self.retention);
@@ -258,11 +369,13 @@ impl Shard {
             let timestamp = stamp(state.pos);
             let from = first_to_store(state, hot.materialized, retention);
             let items = hot.tail.items.iter().filter(|item| item.seq >= from);
+            flush.index.extend(index_of(account, items.clone(), timestamp));
             for items in runs(items) {
                 flush.inbox.push(InboxRun { account, items, timestamp });
             }
-            flush.accounts.push(AccountRow { account, state: state.clone(), timestamp });
             captured.insert(account, state.head);
+            let (state, relations) = (state.clone(), relations.contains(&account));
+            flush.accounts.push(AccountRow { account, state, relations, timestamp });
             hot.dirty = false;
             hot.flushing = true;
         }
@@ -316,7 +429,7 @@ impl Shard {
         last
     }
 
-    fn timestamp(&self, pos: ShardSeq) -> LogicalTimestamp {
+    pub(super) fn timestamp(&self, pos: ShardSeq) -> LogicalTimestamp {
         LogicalTimestamp::new(self.key.home_gen, self.key.epoch, pos)
     }
 }
@@ -330,6 +443,24 @@ fn is_young(item: &OutboxItem, now: WallMs) -> bool {
 fn first_to_store(state: &Account, materialized: InboxSeq, retention: Retention) -> InboxSeq {
     let fresh = materialized.next();
     if retention.history { fresh } else { fresh.max(state.acknowledged().next()) }
+}
+
+/// Where the messages of each conversation lie among these places.
+fn index_of<'a>(
+    account: AccountId,
+    items: impl Iterator<Item = &'a InboxItem>,
+    timestamp: LogicalTimestamp,
+) -> impl Iterator<Item = IndexRow> {
+    items.filter_map(move |item| match &item.content {
+        InboxContent::Message(message) => Some(IndexRow {
+            account,
+            conversation: message.conversation(account),
+            clock: message.clock,
+            place: item.seq,
+            timestamp,
+        }),
+        InboxContent::Notice(_) | InboxContent::Hole => None,
+    })
 }
 
 fn runs<'a>(items: impl Iterator<Item = &'a InboxItem>) -> Vec<Vec<InboxItem>> {

@@ -1,14 +1,19 @@
 //! An account in memory: its durable state and what only this process knows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::account::{Account, InboxItem};
-use crate::clock::{MonoUs, WallMs};
-use crate::id::DeviceNo;
+use crate::clock::{Hlc, MonoUs, WallMs};
+use crate::id::{AccountId, DeviceNo};
 use crate::limits;
+use crate::message::Address;
 use crate::seq::{ClientSeq, InboxSeq};
+use crate::signal::Presence;
 
+use super::erase::Erased;
 use super::input::{Input, LinkNo};
+use super::marks::MarkFeed;
+use super::receipts::Unreceipted;
 
 /// A client's connection: the stream of its edge and the edge's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +60,11 @@ pub(super) struct Hot {
     pub(super) attachments: BTreeMap<DeviceNo, Attachment>,
     /// A page of older places, for devices that lag behind the tail.
     pub(super) page: Page,
+    /// Places that a device has and that nobody made receipts of.
+    pub(super) unreceipted: Unreceipted,
+    /// For whom receipts were made last, up to which clocks: delivered and read.
+    pub(super) receipted: BTreeMap<AccountId, (Hlc, Hlc)>,
+    pub(super) erased: Erased,
     pub(super) used_at: MonoUs,
 }
 
@@ -79,11 +89,16 @@ pub(super) struct Attachment {
     pub(super) begun: WallMs,
     /// Places up to here were handed to the connection.
     pub(super) delivered: InboxSeq,
+    /// Places behind the first, up to the second, were handed to it by an earlier owner, and are not
+    /// acknowledged.
+    pub(super) handed_before: (InboxSeq, InboxSeq),
+    /// Places up to here are on the device's disk.
+    pub(super) disk: InboxSeq,
     /// What the device allows to be without its ack.
     pub(super) window_messages: u64,
     pub(super) window_bytes: u64,
-    /// Delivered and not acknowledged: the last place of a frame, and its weight.
-    pub(super) outstanding: VecDeque<(InboxSeq, u64, u64)>,
+    /// Delivered and not acknowledged.
+    pub(super) outstanding: VecDeque<Delivered>,
     pub(super) outstanding_messages: u64,
     pub(super) outstanding_bytes: u64,
     /// The number up to which decided sends were acknowledged.
@@ -97,6 +112,34 @@ pub(super) struct Attachment {
     /// It was told that it is attached. Nothing else goes out before: a device that was not greeted
     /// takes any other frame for an error.
     pub(super) greeted: bool,
+    /// Marks that it was not told.
+    pub(super) marks: MarkFeed,
+    /// Its person looks at something else.
+    pub(super) away: bool,
+    /// Whose presence it watches.
+    pub(super) watching: BTreeSet<AccountId>,
+    /// What it was not told of those.
+    pub(super) presences: BTreeMap<AccountId, Presence>,
+    /// To whom its person writes something, as was last signalled, and when.
+    pub(super) typed: Option<(Address, MonoUs)>,
+    /// Pages of history under way, by correlation id, each with the places of its conversation that
+    /// were in memory when it was asked for: they may be in rows, and gone from here, too late for
+    /// what the store answers.
+    pub(super) fetching: BTreeMap<u32, Vec<InboxItem>>,
+}
+
+/// Places behind the first, up to the second.
+pub(super) type Places = Option<(InboxSeq, InboxSeq)>;
+
+/// A frame of deliveries.
+#[derive(Debug, Clone)]
+pub(super) struct Delivered {
+    /// Its last place.
+    pub(super) last: InboxSeq,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// The newest clock of each writer in it.
+    pub(super) newest: BTreeMap<AccountId, Hlc>,
 }
 
 impl Hot {
@@ -112,6 +155,9 @@ impl Hot {
             flushing: false,
             attachments: BTreeMap::new(),
             page: Page::default(),
+            unreceipted: Unreceipted::default(),
+            receipted: BTreeMap::new(),
+            erased: Erased::default(),
             used_at: now,
         }
     }
@@ -121,6 +167,15 @@ impl Hot {
         let idle = now.ms_since(self.used_at) >= limits::ACCOUNT_IDLE_MS || crowded;
         let needed = self.dirty || self.flushing || !self.attachments.is_empty();
         idle && !needed && self.page.asked.is_none() && self.is_released()
+    }
+
+    /// A receipt was made for `with`: no second one is, for the same.
+    pub(super) fn remember_receipt(&mut self, with: AccountId, upto: (Hlc, Hlc)) {
+        self.receipted.insert(with, upto);
+        if self.receipted.len() > limits::RECEIPTS_REMEMBERED {
+            let oldest = self.receipted.iter().min_by_key(|(_, upto)| **upto).map(|(id, _)| *id);
+            oldest.and_then(|oldest| self.receipted.remove(&oldest));
+        }
     }
 
     /// The item at a place, if it is in memory.
@@ -203,20 +258,36 @@ impl Attachment {
     }
 
     /// A frame went out.
-    pub(super) fn handed_out(&mut self, last: InboxSeq, messages: u64, bytes: u64) {
-        self.delivered = last;
-        self.outstanding.push_back((last, messages, bytes));
-        self.outstanding_messages += messages;
-        self.outstanding_bytes += bytes;
+    pub(super) fn handed_out(&mut self, frame: Delivered) {
+        self.delivered = frame.last;
+        self.outstanding_messages += frame.messages;
+        self.outstanding_bytes += frame.bytes;
+        self.outstanding.push_back(frame);
     }
 
-    /// The device has everything up to `seq`; frames are given back whole.
-    pub(super) fn acknowledged(&mut self, seq: InboxSeq) {
-        while self.outstanding.front().is_some_and(|(last, _, _)| *last <= seq) {
-            if let Some((_, messages, bytes)) = self.outstanding.pop_front() {
-                self.outstanding_messages -= messages;
-                self.outstanding_bytes -= bytes;
-            }
+    /// The device has everything up to `seq`: which of it an earlier owner handed out.
+    pub(super) fn acknowledged_before(&mut self, seq: InboxSeq) -> Places {
+        let (after, upto) = self.handed_before;
+        let had = seq.min(upto);
+        (had > after).then(|| {
+            self.handed_before.0 = had;
+            (after, had)
+        })
+    }
+
+    /// The device has everything up to `seq`; frames are given back whole. Answers the newest clock of
+    /// each writer in them, and the places of a frame that it has in part.
+    pub(super) fn acknowledged(&mut self, seq: InboxSeq) -> (Vec<(AccountId, Hlc)>, Places) {
+        let mut newest = Vec::new();
+        let mut after = self.disk;
+        while let Some(frame) = self.outstanding.pop_front_if(|frame| frame.last <= seq) {
+            after = after.max(frame.last);
+            self.outstanding_messages -= frame.messages;
+            self.outstanding_bytes -= frame.bytes;
+            newest.extend(frame.newest);
         }
+        self.disk = self.disk.max(seq);
+        let part = (after < seq && !self.outstanding.is_empty()).then_some((after, seq));
+        (newest, part)
     }
 }

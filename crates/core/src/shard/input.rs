@@ -1,15 +1,15 @@
-//! What goes into a shard and what comes out.
+//! What goes into a shard.
 
 use crate::account::{Account, InboxItem};
-use crate::clock::WallMs;
-use crate::code::Code;
-use crate::entry::Entry;
+use crate::clock::{Hlc, WallMs};
 use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
-use crate::message::{Address, Bodies, Parcel};
+use crate::mark::Mark;
+use crate::message::{About, Address, Bodies, Parcel};
+use crate::relation::Wish;
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
+use crate::signal::Signal;
 
 use super::hot::Conn;
-use super::outbox::OutboxItem;
 
 /// A stream between this process and another, as the shell numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub struct Attach {
     pub window_messages: u32,
     /// Credit in bytes.
     pub window_bytes: u32,
+    /// The device knows every change of a mark up to this version.
+    pub marks: u64,
     /// When the client said HELLO, by its edge's clock: the newest connection of a device is the live
     /// one. An edge attaches a connection again and again, and may not know that its client left.
     pub begun: WallMs,
@@ -56,6 +58,47 @@ pub struct Send {
     pub bodies: Bodies,
     /// Wall-clock milliseconds after which nobody needs it; 0 for never.
     pub expires_at_ms: u64,
+    /// What it does to an earlier message.
+    pub about: Option<About>,
+}
+
+/// Which page of history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// Of which conversation.
+    pub conversation: Address,
+    /// Only messages before this point; the newest where there is none.
+    pub before: Option<HistoryPoint>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Where in a conversation a page ends: its messages are in the order of their clocks, and of their
+/// places where two have one clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryPoint {
+    /// A message's clock.
+    pub clock: Hlc,
+    /// Its place.
+    pub place: InboxSeq,
+}
+
+/// A page of history, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HistoryPage {
+    /// In any order. What was erased or has expired may be missing.
+    pub items: Vec<InboxItem>,
+    /// The last point that was looked at, if there are older ones.
+    pub next: Option<HistoryPoint>,
+}
+
+/// A part of an account's marks, as the store has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MarksPage {
+    /// In the order of the conversations.
+    pub marks: Vec<(AccountId, Mark)>,
+    /// Behind which conversation the next part begins; nothing when this was the last one.
+    pub next: Option<AccountId>,
 }
 
 /// What happens to a shard.
@@ -96,6 +139,71 @@ pub enum Input {
         /// Which.
         conn: Conn,
     },
+    /// A person read a conversation up to a clock.
+    Read {
+        /// On which connection.
+        conn: Conn,
+        /// Which conversation.
+        conversation: Address,
+        /// Up to where.
+        upto: Hlc,
+        /// Only the account's own devices may know.
+        private: bool,
+    },
+    /// A person writes something to somebody, or stops.
+    Types {
+        /// On which connection.
+        conn: Conn,
+        /// To whom.
+        to: Address,
+        /// What; 0 when they stopped.
+        kind: u32,
+    },
+    /// A person looks away from a device, or at it.
+    Away {
+        /// On which connection.
+        conn: Conn,
+        /// Whether they look away.
+        away: bool,
+    },
+    /// A device watches the presence of accounts, or does not any more.
+    Subscribe {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Whose.
+        accounts: Vec<AccountId>,
+        /// Whether it does.
+        on: bool,
+    },
+    /// A client asks for a page of history.
+    Fetch {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Which.
+        fetch: Fetch,
+    },
+    /// A person wishes something of others.
+    Wish {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What.
+        wish: Wish,
+    },
+    /// A client asks what its person wishes.
+    ListWishes {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+    },
+    /// Another shard signals.
+    Signal(Signal),
     /// A client asks for the devices of its account.
     ListDevices {
         /// On which connection.
@@ -146,7 +254,7 @@ pub enum Input {
         /// For which account.
         account: AccountId,
     },
-    /// The store's answer to [`Effect::LoadInbox`]; fewer items than there are is fine.
+    /// The store's answer to [`super::Effect::LoadInbox`]; fewer items than there are is fine.
     InboxLoaded {
         /// Whose inbox.
         account: AccountId,
@@ -154,6 +262,37 @@ pub enum Input {
         asked: InboxSeq,
         /// Ascending; nothing when the store did not answer.
         items: Option<Vec<InboxItem>>,
+    },
+    /// The store's answer to [`super::Effect::ReadForReceipts`].
+    ReceiptsRead {
+        /// Whose inbox.
+        account: AccountId,
+        /// The `after` of the question.
+        after: InboxSeq,
+        /// Ascending; nothing when the store did not answer.
+        items: Option<Vec<InboxItem>>,
+    },
+    /// The store's answer to [`super::Effect::LoadMarks`].
+    MarksLoaded {
+        /// Whose.
+        account: AccountId,
+        /// For whom.
+        conn: Conn,
+        /// A part of them; nothing when the store did not answer.
+        page: Option<MarksPage>,
+    },
+    /// The store's answer to [`super::Effect::Fetch`].
+    Fetched {
+        /// Whose history.
+        account: AccountId,
+        /// Who asked.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What was asked for.
+        fetch: Fetch,
+        /// Nothing when the store did not answer.
+        page: Option<HistoryPage>,
     },
     /// Another shard pushes an item of its outbox.
     Parcel {
@@ -192,162 +331,39 @@ pub enum Input {
     },
 }
 
-/// What a shard wants done, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Put this into the lane's open block.
-    Append(Entry),
-    /// Tell a client; waits for nothing but a valid fence read.
-    ToConn {
-        /// Which.
-        conn: Conn,
-        /// What.
-        what: ToConn,
-    },
-    /// Answer a question of the directory; waits for nothing but a valid fence read.
-    Answer {
-        /// Which.
-        token: Token,
-        /// The answer.
-        answer: DirectoryAnswer,
-    },
-    /// Read an account's row.
-    Load(AccountId),
-    /// Read an inbox: the places in `after+1 ..= upto`, as many as `INBOX_LOAD_BYTES` hold.
-    LoadInbox {
-        /// Whose.
-        account: AccountId,
-        /// The last place that is not wanted.
-        after: InboxSeq,
-        /// The last place that is.
-        upto: InboxSeq,
-    },
-    /// Push released items to another shard, in order.
-    Push {
-        /// The destination.
-        to: ShardId,
-        /// The items.
-        items: Vec<OutboxItem>,
-    },
-    /// Tell a source that every item up to `upto` is committed here.
-    Confirm {
-        /// The link that it pushes by; nothing within one lane.
-        link: Option<LinkNo>,
-        /// The source.
-        from: ShardId,
-        /// Up to where.
-        upto: OutboxSeq,
-    },
-    /// Tell a source which item is wanted next.
-    Expect {
-        /// The link that it pushes by; nothing within one lane.
-        link: Option<LinkNo>,
-        /// The source.
-        from: ShardId,
-        /// The one that is wanted.
-        next: OutboxSeq,
-    },
-}
-
-/// What a client is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ToConn {
-    /// It is served from now on.
-    Attached(Attached),
-    /// Every number up to this one is decided.
-    SendAck {
-        /// The number.
-        client_seq: ClientSeq,
-        /// The refused ones among those that were not told before.
-        refusals: Vec<(ClientSeq, Code)>,
-    },
-    /// This number and all above it consumed nothing.
-    SendNack {
-        /// The number.
-        client_seq: ClientSeq,
-        /// Why.
-        code: Code,
-        /// When to send again.
-        retry_after_ms: u32,
-    },
-    /// Contiguous places of the inbox.
-    Deliver {
-        /// For which device the bodies are.
-        device: DeviceNo,
-        /// Never empty.
-        items: Vec<InboxItem>,
-    },
-    /// The answer to a call.
-    Result {
-        /// Its correlation id.
-        corr: u32,
-        /// The answer.
-        answer: CallAnswer,
-    },
-    /// The end of this connection's service.
-    Closed {
-        /// Why.
-        code: Code,
-        /// In words.
-        text: &'static str,
-    },
-}
-
-/// The state of the account's streams when the connection was attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// The cursor names what is not here any more: start again from the floor.
-    pub snapshot_needed: bool,
-    /// The generation of the inbox's numbers.
-    pub stream_gen: u32,
-    /// Deliveries begin behind this place.
-    pub start: InboxSeq,
-    /// The newest place.
-    pub head: InboxSeq,
-    /// The last place that is past its retention.
-    pub floor: InboxSeq,
-    /// The number that the device's next send must carry.
-    pub next_client_seq: ClientSeq,
-}
-
-/// The answer to a call of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallAnswer {
-    /// The devices of the account.
-    Devices(Vec<DeviceSummary>),
-    /// It is done.
-    Done,
-    /// It was refused.
-    Refused(Code, &'static str),
-}
-
-/// A device, as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceSummary {
-    /// Its number.
-    pub device: DeviceNo,
-    /// Its name.
-    pub name: String,
-    /// Its key.
-    pub key: PublicKey,
-    /// Whether it lost its access.
-    pub revoked: bool,
-    /// Since when, wall-clock milliseconds.
-    pub added_at_ms: u64,
-}
-
-/// The answer to a question of the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DirectoryAnswer {
-    /// Issue tokens for this device.
-    Tokens {
-        /// The device.
-        device: DeviceNo,
-        /// Its key.
-        key: PublicKey,
-        /// The generation of the refresh token to issue.
-        refresh: u32,
-    },
-    /// Issue nothing.
-    Refused(Code, &'static str),
+impl Input {
+    /// The connection that it came by, if it came by one.
+    pub fn conn_mut(&mut self) -> Option<&mut Conn> {
+        match self {
+            Self::Attach(attach) => Some(&mut attach.conn),
+            Self::Detach { conn }
+            | Self::Send { conn, .. }
+            | Self::Ack { conn, .. }
+            | Self::Window { conn, .. }
+            | Self::Writable { conn }
+            | Self::Read { conn, .. }
+            | Self::Types { conn, .. }
+            | Self::Away { conn, .. }
+            | Self::Subscribe { conn, .. }
+            | Self::Fetch { conn, .. }
+            | Self::Wish { conn, .. }
+            | Self::ListWishes { conn, .. }
+            | Self::ListDevices { conn, .. }
+            | Self::RevokeDevice { conn, .. } => Some(conn),
+            Self::Fetched { .. }
+            | Self::Signal(_)
+            | Self::Open { .. }
+            | Self::Refresh { .. }
+            | Self::Loaded { .. }
+            | Self::LoadFailed { .. }
+            | Self::InboxLoaded { .. }
+            | Self::ReceiptsRead { .. }
+            | Self::MarksLoaded { .. }
+            | Self::Parcel { .. }
+            | Self::PeerReady { .. }
+            | Self::Confirmed { .. }
+            | Self::Expected { .. }
+            | Self::Released { .. } => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::clock::{MonoUs, WallMs};
 use crate::id::ShardId;
@@ -13,7 +13,7 @@ use crate::mutation::{self, Mutation};
 use crate::seq::{OutboxSeq, ShardSeq};
 
 use super::Shard;
-use super::input::Effect;
+use super::effect::Effect;
 use super::receive::Inbound;
 
 /// What a shard knows of another one.
@@ -165,7 +165,7 @@ impl Shard {
 
     /// Tries again each destination that took nothing for a while: with the first item alone, as it
     /// may be slow rather than deaf. Its confirmation lets the rest go.
-    pub fn retry_peers(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
+    pub(super) fn retry_peers(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
         for (to, peer) in &mut self.peers {
             let silent = now.ms_since(peer.heard_at) >= limits::OUTBOX_RETRY_MS;
             let Some(first) = peer.queue.front().filter(|i| i.seq < peer.released_below) else {
@@ -255,6 +255,11 @@ impl Shard {
     /// Destinations with items that they have not confirmed.
     pub fn waiting_peers(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.peers.iter().filter(|(_, peer)| !peer.queue.is_empty()).map(|(id, _)| *id)
+    }
+
+    /// Shards that this one wants to know of when they can be reached: those, and the watched.
+    pub fn wanted_peers(&self) -> BTreeSet<ShardId> {
+        self.waiting_peers().chain(self.watched_shards()).collect()
     }
 
     fn push_to(&mut self, now: MonoUs, to: ShardId, out: &mut Vec<Effect>) {

@@ -10,13 +10,15 @@ use crate::code::Code;
 use crate::entry::{Op, Received, Slot};
 use crate::id::{AccountId, ShardId};
 use crate::limits;
+use crate::mark::Mark;
 use crate::message::{Message, Notice, Parcel};
 use crate::seq::OutboxSeq;
 
 use super::Shard;
 use super::apply::next_place;
+use super::effect::Effect;
 use super::hot::{Slot as AccountSlot, Waiting};
-use super::input::{Effect, LinkNo};
+use super::input::LinkNo;
 use super::release::Awaiting;
 
 /// Items of one source that wait here, and what it was told of those that cannot.
@@ -116,6 +118,21 @@ impl Shard {
         let place = account.and_then(|account| self.hot(account)).and_then(next_place);
         let grown = account.zip(place);
         let outcome = match (parcel, grown) {
+            // Whoever is blocked is told nothing of it.
+            (Parcel::Message(message), Some((account, _)))
+                if self.blocks(account, message.sender) =>
+            {
+                Received::Dropped
+            }
+            (Parcel::Receipt(receipt), Some((account, _))) => {
+                let marks = self.account(account).map_or(0, |state| state.marks);
+                if self.blocks(account, receipt.from) {
+                    Received::Dropped
+                } else {
+                    Received::Marked { receipt, version: marks + 1 }
+                }
+            }
+            (Parcel::Receipt(_), None) => Received::Dropped,
             (Parcel::Message(message), Some((account, inbox_seq))) => {
                 self.clock = self.clock.merge(message.clock);
                 Received::Delivered { account, inbox_seq, message }
@@ -126,18 +143,34 @@ impl Shard {
             }
             (Parcel::Notice(_), None) => Received::Dropped,
         };
-        let reply = match &outcome {
-            Received::Refused { slot, .. } => Some(*slot),
-            Received::Delivered { .. } | Received::Noticed { .. } | Received::Dropped => None,
+        let effect = match &outcome {
+            Received::Refused { slot: Slot { to, seq }, .. } => {
+                Some(Awaiting::OutboxGrew { to: *to, seq: *seq })
+            }
+            Received::Delivered { account, inbox_seq, .. } => {
+                Some(Awaiting::InboxGrew { account: *account, upto: *inbox_seq })
+            }
+            Received::Noticed { inbox_seq, notice } => {
+                Some(Awaiting::InboxGrew { account: notice.account, upto: *inbox_seq })
+            }
+            Received::Marked { receipt, version } => {
+                let (delivered, read) = (receipt.delivered, receipt.read);
+                let mark = Mark { delivered, read, version: *version, ..Mark::default() };
+                Some(Awaiting::Marked { account: receipt.to, with: receipt.from, mark })
+            }
+            Received::Dropped => None,
         };
         self.decide(now.wall, Op::Received { from, outbox_seq, outcome }, out);
-        if let Some((account, upto)) = grown {
+        if let Some((account, _)) = grown {
             self.touch(account, now.mono);
-            self.after_all(Awaiting::InboxGrew { account, upto });
         }
-        if let Some(Slot { to, seq }) = reply {
-            self.after_all(Awaiting::OutboxGrew { to, seq });
+        if let Some(effect) = effect {
+            self.after_all(effect);
         }
+    }
+
+    fn blocks(&self, account: AccountId, other: AccountId) -> bool {
+        self.account(account).is_some_and(|state| state.relations.blocked.contains(&other))
     }
 
     /// A message to an account that does not exist goes back as a notice.

@@ -6,8 +6,11 @@ use crate::id::{AccountId, DeviceNo, ShardId};
 use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
 
 use super::Shard;
+use super::effect::{DirectoryAnswer, Effect, ToConn};
 use super::hot::Conn;
-use super::input::{DirectoryAnswer, Effect, LinkNo, ToConn, Token};
+use super::input::{LinkNo, Token};
+use crate::mark::Mark;
+use crate::signal::Signal;
 
 /// What waits for a position.
 #[derive(Debug, Clone)]
@@ -22,6 +25,10 @@ pub(super) enum Awaiting {
     OutboxGrew { to: ShardId, seq: OutboxSeq },
     /// An item of another shard is committed.
     Confirm { link: Option<LinkNo>, from: ShardId, upto: OutboxSeq },
+    /// A mark changed.
+    Marked { account: AccountId, with: AccountId, mark: Mark },
+    /// A signal that was computed from the state.
+    Signal { to: ShardId, signal: Signal },
     /// An answer that was computed from the state.
     ToConn { conn: Conn, what: ToConn },
     /// The same, of the directory.
@@ -55,6 +62,8 @@ impl Shard {
                     confirms.retain(|(l, f, _)| (*l, *f) != (link, from));
                     confirms.push((link, from, upto));
                 }
+                Awaiting::Marked { account, with, mark } => self.mark_released(account, with, mark),
+                Awaiting::Signal { to, signal } => out.push(Effect::Signal { to, signal }),
                 Awaiting::ToConn { conn, what } => {
                     if let ToConn::Attached(_) = what {
                         self.greeted(conn);
@@ -108,6 +117,7 @@ impl Shard {
     fn inbox_released(&mut self, account: AccountId, upto: InboxSeq) {
         if let Some(hot) = self.hot_mut(account) {
             hot.released_head = hot.released_head.max(upto);
+            hot.erased.released(upto);
             if !hot.attachments.is_empty() {
                 self.to_pump.insert(account);
             } else {

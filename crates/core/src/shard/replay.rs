@@ -11,6 +11,8 @@ use crate::seq::ShardSeq;
 use super::flush::FlushState;
 use super::hot::{Hot, Slot};
 use super::outbox::Peer;
+use super::presence::Watches;
+use super::receipts::Receipts;
 use super::{PendingProgress, Retention, Shard, ShardKey};
 
 /// What a claimer read of a shard.
@@ -70,8 +72,13 @@ impl Shard {
             to_pump: BTreeSet::new(),
             unread: BTreeSet::new(),
             progress: PendingProgress::default(),
+            receipts: Receipts::default(),
+            watches: Watches::new(now),
             flushing: FlushState::default(),
             admitting: true,
+            late_acks: BTreeMap::new(),
+            late_reads: BTreeMap::new(),
+            gone: BTreeSet::new(),
             refused_while_moving: 0,
         };
         for entry in &recovered.tail {
@@ -100,6 +107,7 @@ impl Shard {
         for slot in self.accounts.values_mut() {
             if let Slot::Hot(hot) = slot {
                 hot.released_head = hot.state.as_ref().map_or(hot.released_head, |s| s.head);
+                hot.erased.released(hot.released_head);
             }
         }
         for peer in self.peers.values_mut() {

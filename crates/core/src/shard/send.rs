@@ -14,8 +14,10 @@ use crate::seq::ClientSeq;
 use super::Shard;
 use super::apply::next_place;
 use super::attach::close;
+use super::effect::{Effect, ToConn};
+use super::erase;
 use super::hot::Conn;
-use super::input::{Effect, Send, ToConn};
+use super::input::Send;
 use super::release::Awaiting;
 
 /// A number compared with the one that the device should send next.
@@ -112,6 +114,9 @@ impl Shard {
         if !send.bodies.within_limits() {
             return Some(Code::TooLarge);
         }
+        if send.about.is_some_and(|about| !erase::may(sender, &about)) {
+            return Some(Code::Forbidden);
+        }
         match send.to {
             // No group exists that this shard could know of.
             Address::Group(_) => Some(Code::NoConversation),
@@ -145,6 +150,7 @@ impl Shard {
             bodies: send.bodies,
             expires_at_ms: send.expires_at_ms,
             clock: self.clock,
+            about: send.about,
         });
         let slot = Slot { to, seq };
         self.record(Op::Sent { message, inbox_seq, slot }, out);

@@ -13,7 +13,7 @@ use crate::packet::Packet;
 use crate::store::{Answer, Block, Failed, Key, Query, Stored, Value};
 use crate::world::{Event, World};
 
-use super::{Again, FlushJob, Next};
+use super::{Again, Fetching, FlushJob, Next};
 
 /// How often a flush is tried before the shard captures it anew.
 const FLUSH_TRIES: u32 = 8;
@@ -86,6 +86,20 @@ impl World {
                 let next = Next::Inbox { lane, shard, account, asked: after, upto };
                 self.read(owner, Query::Inbox(account, upto), next);
             }
+            Action::ReadForReceipts { shard, account, after, upto } => {
+                let next = Next::Receipts { shard, account, after, upto };
+                self.read(owner, Query::Inbox(account, upto), next);
+            }
+            Action::LoadMarks { shard, account, conn, above, .. } => {
+                let next = Next::Marks { shard, account, conn, above };
+                self.read(owner, Query::Marks(account), next);
+            }
+            Action::Fetch { shard, account, conn, corr, fetch } => {
+                let asked = Fetching { account, conn, corr, fetch };
+                let query = Query::Index(account, fetch.conversation);
+                self.read(owner, query, Next::FetchIndex { shard, asked });
+            }
+            Action::Signal { to, signal } => self.signal_to(owner, to, signal),
             Action::ToConn { conn, what, .. } => {
                 if let Some(stream) = self.owners[owner].links.get(&conn.link).copied() {
                     self.send(stream, End::Other, Packet::ToConn { conn: conn.id, what });
@@ -136,7 +150,11 @@ impl World {
             job.step += 1;
         } else {
             // All of it again, as the shell does.
-            (job.step, job.tries) = (0, job.tries + 1);
+            (job.step, job.erased, job.tries) = (0, 0, job.tries + 1);
+        }
+        let last = job.step + 1 == job.steps.len();
+        if written && last && job.erased < job.erasures.len() {
+            return self.erase_next(owner, lane, job);
         }
         let ended = job.step == job.steps.len() || job.tries == FLUSH_TRIES;
         if !ended && written {
@@ -217,7 +235,7 @@ impl World {
 }
 
 /// The wanted places of what was read: where runs overlap, the newer row counts; at most so many bytes.
-fn page_of(rows: Vec<Stored>, asked: InboxSeq, upto: InboxSeq) -> Vec<InboxItem> {
+pub(super) fn page_of(rows: Vec<Stored>, asked: InboxSeq, upto: InboxSeq) -> Vec<InboxItem> {
     let mut places: std::collections::BTreeMap<InboxSeq, (i64, InboxItem)> = Default::default();
     for row in rows {
         let Value::Run(items) = &row.cell.value else { continue };

@@ -2,7 +2,8 @@
 
 use iris_core::id::ShardId;
 use iris_core::seq::OutboxSeq;
-use iris_core::shard::{Conn, Input, LinkNo, OutboxItem};
+use iris_core::shard::{Input, LinkNo, OutboxItem};
+use iris_core::signal::Signal;
 
 use crate::network::{End, StreamNo};
 use crate::packet::{Delivery, News, Packet};
@@ -35,16 +36,23 @@ impl World {
             }
             Packet::Input(shard, mut input) => {
                 let link = self.link_of(owner, stream);
-                set_link(&mut input, link);
+                if let Some(conn) = input.conn_mut() {
+                    conn.link = link;
+                }
                 if self.serves(owner, lane, shard) {
                     self.feed(owner, shard, input);
-                } else if let Some(conn) = conn_of(&input)
+                } else if let Some(conn) = input.conn_mut().map(|conn| conn.id)
                     && !matches!(input, Input::Detach { .. })
                 {
                     self.turn_away(owner, stream, shard, Some(conn));
                 }
             }
             Packet::Parcels(parcels) => self.take_parcels(owner, lane, stream, parcels),
+            Packet::Signal(to, signal) => {
+                if self.serves(owner, lane, to) {
+                    self.feed(owner, to, Input::Signal(signal));
+                }
+            }
             Packet::News(news) => self.take_news(owner, news),
             Packet::Hello(_)
             | Packet::FromDevice(_)
@@ -95,31 +103,42 @@ impl World {
         to: ShardId,
         items: Vec<OutboxItem>,
     ) {
-        let Some(route) = self.owners[owner].routes.get(&to).copied() else { return };
-        let lane = self.owners[route.owner].lane_count().map(|count| to.get() % u16::from(count));
-        let Some(lane) = lane.and_then(|lane| u8::try_from(lane).ok()) else { return };
         let deliveries = items
             .into_iter()
             .map(|item| Delivery { from, to, seq: item.seq, parcel: item.parcel })
             .collect::<Vec<_>>();
-        if route.owner == owner {
+        if self.owners[owner].routes.get(&to).is_some_and(|route| route.owner == owner) {
             return self.take_deliveries(owner, None, deliveries);
         }
-        let own_lane = self.owners[owner].lane_of(from);
-        let stream = match self.owners[owner].outgoing.get(&(route.owner, lane)).copied() {
-            Some(stream) => Some(stream),
-            None => {
-                let stream =
-                    self.connect(Party::Owner(owner, own_lane), Party::Owner(route.owner, lane));
-                if let Some(stream) = stream {
-                    self.owners[owner].outgoing.insert((route.owner, lane), stream);
-                }
-                stream
-            }
-        };
-        if let Some(stream) = stream {
+        if let Some(stream) = self.stream_to(owner, to) {
             self.send(stream, End::Opener, Packet::Parcels(deliveries));
         }
+    }
+
+    /// Signals to a shard that is not in the same lane.
+    pub(super) fn signal_to(&mut self, owner: usize, to: ShardId, signal: Signal) {
+        if self.owners[owner].routes.get(&to).is_some_and(|route| route.owner == owner) {
+            let lane = self.owners[owner].lane_of(to);
+            if self.serves(owner, lane, to) {
+                self.feed(owner, to, Input::Signal(signal));
+            }
+        } else if let Some(stream) = self.stream_to(owner, to) {
+            self.send(stream, End::Opener, Packet::Signal(to, signal));
+        }
+    }
+
+    /// The stream to the lane of another session that serves a shard, begun where there is none.
+    fn stream_to(&mut self, owner: usize, to: ShardId) -> Option<StreamNo> {
+        let route = self.owners[owner].routes.get(&to).copied()?;
+        let lanes = self.owners[route.owner].lane_count()?;
+        let lane = u8::try_from(to.get() % u16::from(lanes)).expect("few lanes");
+        let key = (route.owner, lane);
+        if let Some(stream) = self.owners[owner].outgoing.get(&key) {
+            return Some(*stream);
+        }
+        let stream = self.connect(Party::Owner(owner, 0), Party::Owner(route.owner, lane))?;
+        self.owners[owner].outgoing.insert(key, stream);
+        Some(stream)
     }
 
     fn take_parcels(&mut self, owner: usize, lane: u8, stream: StreamNo, parcels: Vec<Delivery>) {
@@ -208,7 +227,7 @@ impl World {
             .lanes
             .iter()
             .flat_map(|lane| lane.engine.shards())
-            .filter(|shard| shard.waiting_peers().any(|peer| peer == to))
+            .filter(|shard| shard.wanted_peers().contains(&to))
             .map(|shard| shard.key().id)
             .collect();
         for shard in waiting {
@@ -224,51 +243,4 @@ impl super::Owner {
     pub(crate) fn lane_count(&self) -> Option<u8> {
         self.alive.then(|| self.count())
     }
-}
-
-fn set_link(input: &mut Input, link: LinkNo) {
-    match input {
-        Input::Attach(attach) => attach.conn.link = link,
-        Input::Detach { conn }
-        | Input::Send { conn, .. }
-        | Input::Ack { conn, .. }
-        | Input::Window { conn, .. }
-        | Input::Writable { conn }
-        | Input::ListDevices { conn, .. }
-        | Input::RevokeDevice { conn, .. } => conn.link = link,
-        Input::Open { .. }
-        | Input::Refresh { .. }
-        | Input::Loaded { .. }
-        | Input::LoadFailed { .. }
-        | Input::InboxLoaded { .. }
-        | Input::Parcel { .. }
-        | Input::PeerReady { .. }
-        | Input::Confirmed { .. }
-        | Input::Expected { .. }
-        | Input::Released { .. } => {}
-    }
-}
-
-fn conn_of(input: &Input) -> Option<u64> {
-    let conn: Option<Conn> = match input {
-        Input::Attach(attach) => Some(attach.conn),
-        Input::Detach { conn }
-        | Input::Send { conn, .. }
-        | Input::Ack { conn, .. }
-        | Input::Window { conn, .. }
-        | Input::Writable { conn }
-        | Input::ListDevices { conn, .. }
-        | Input::RevokeDevice { conn, .. } => Some(*conn),
-        Input::Open { .. }
-        | Input::Refresh { .. }
-        | Input::Loaded { .. }
-        | Input::LoadFailed { .. }
-        | Input::InboxLoaded { .. }
-        | Input::Parcel { .. }
-        | Input::PeerReady { .. }
-        | Input::Confirmed { .. }
-        | Input::Expected { .. }
-        | Input::Released { .. } => None,
-    };
-    conn.map(|conn| conn.id)
 }

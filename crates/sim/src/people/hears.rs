@@ -1,16 +1,26 @@
 //! What a device is told, and what it makes of it.
 
 use iris_check::history::{MessageNo, Outcome, What};
-use iris_core::account::InboxItem;
+use iris_core::account::{InboxContent, InboxItem};
+use iris_core::clock::Hlc;
 use iris_core::code::{Code, Verdict};
 use iris_core::id::AccountId;
+use iris_core::mark::Mark;
 use iris_core::message::Address;
-use iris_core::shard::{Attached, ToConn};
+use iris_core::seq::InboxSeq;
+use iris_core::shard::{Attached, CallAnswer, HistoryPoint, ToConn};
+use iris_core::signal::Presence;
 
-use super::Wake;
+use super::{Called, Wake, Wished};
+use crate::book::{message_no, number_of};
 use crate::network::StreamNo;
 use crate::packet::{Packet, ToDevice};
 use crate::world::{Event, World};
+
+/// A person looks at most at so many pages.
+const PAGES_MAX: u32 = 3;
+/// So many of the account's newest messages are remembered.
+const SENT_KEPT: usize = 8;
 
 impl World {
     pub(crate) fn device_takes(&mut self, device: usize, stream: StreamNo, packet: Packet) {
@@ -20,9 +30,12 @@ impl World {
         let Packet::ToDevice(what) = packet else { unreachable!("edges send nothing else") };
         match what {
             ToDevice::Shard(what) => self.shard_says(device, what),
-            ToDevice::SendAgain { from, after_ms } => {
+            ToDevice::SendAgain { from, after_ms, another_owner } => {
                 self.devices[device].heard_at = self.agenda.now();
                 self.put_off(device, from, Code::OwnerMoving, after_ms);
+                if another_owner {
+                    self.say_everything(device);
+                }
             }
             ToDevice::Error(code) => self.refused(device, code),
         }
@@ -70,7 +83,95 @@ impl World {
                 self.put_off(device, client_seq.0, code, retry_after_ms);
             }
             ToConn::Deliver { items, .. } => self.receive(device, &items),
-            ToConn::Closed { .. } | ToConn::Result { .. } => {}
+            ToConn::Marks { marks, version } => self.learn_marks(device, &marks, version),
+            ToConn::Presence { of, presence } => {
+                let online = presence == Presence::Online;
+                self.devices[device].presences.insert(of, online);
+                self.book.sometimes.presences += 1;
+                let of = self.book.account(of);
+                self.note(What::Presence { by, of, online });
+            }
+            ToConn::Page { corr, items, next, .. } => self.read_page(device, corr, &items, next),
+            ToConn::Result { corr, answer } => self.call_answered(device, corr, &answer),
+            ToConn::Typing(_) | ToConn::Closed { .. } => {}
+        }
+    }
+
+    fn learn_marks(&mut self, device: usize, marks: &[(AccountId, Mark)], version: Option<u64>) {
+        let by = self.by(device);
+        for (with, mark) in marks {
+            let disk = &mut self.devices[device].disk;
+            let known = disk.marks.entry(*with).or_default();
+            let before = (known.delivered, known.read);
+            *known = known.merge(*mark);
+            let mark = *known;
+            if disk.reads.get(with).is_some_and(|upto| *upto <= mark.own_read) {
+                disk.reads.remove(with);
+            }
+            if (mark.delivered, mark.read) != before {
+                self.book.sometimes.receipts += 1;
+                let of = self.book.account(*with);
+                let (delivered, read) = (mark.delivered.0, mark.read.0);
+                self.note(What::Receipt { by, of, delivered, read });
+            }
+        }
+        let disk = &mut self.devices[device].disk;
+        disk.marks_version = disk.marks_version.max(version.unwrap_or_default());
+    }
+
+    fn read_page(
+        &mut self,
+        device: usize,
+        corr: u32,
+        items: &[InboxItem],
+        next: Option<HistoryPoint>,
+    ) {
+        let Some(Called::Fetch(mut looking)) = self.devices[device].calls.remove(&corr) else {
+            return;
+        };
+        let now = self.now();
+        let mut last = HistoryPoint { clock: Hlc(u64::MAX), place: InboxSeq(u64::MAX) };
+        for item in items {
+            let InboxContent::Message(message) = &item.content else { continue };
+            let point = HistoryPoint { clock: message.clock, place: item.seq };
+            if point >= last {
+                let text = format!("device {device} got a page in no order");
+                self.book.unreadable.push((now, text));
+            }
+            last = point;
+            looking.messages.push(number_of(&message.bodies));
+        }
+        looking.pages += 1;
+        self.book.sometimes.pages += u64::from(!items.is_empty());
+        if next.is_some() && looking.pages < PAGES_MAX {
+            return self.fetch_page(device, looking, next);
+        }
+        // What has the clock of the point is before it or not.
+        let from = next.map_or(0, |next| next.clock.0 + 1);
+        let (by, asked_at) = (self.by(device), looking.asked_at);
+        let conversation = self.book.target(Address::Account(looking.with));
+        let whole_from = self.plan.history.then_some(from);
+        let messages = looking.messages.into_iter().map(MessageNo).collect();
+        self.note(What::Fetched { by, asked_at, conversation, whole_from, messages });
+    }
+
+    fn call_answered(&mut self, device: usize, corr: u32, answer: &CallAnswer) {
+        let Some(called) = self.devices[device].calls.remove(&corr) else { return };
+        match called {
+            Called::Wish => {
+                let state = &mut self.devices[device];
+                state.wishing = false;
+                if *answer != CallAnswer::Done {
+                    return;
+                }
+                let Some(wished) = state.disk.wishes.pop_front() else { return };
+                let (account, whom) = (state.account, wished.whom);
+                let (account, whom) = (self.book.account(account), self.book.account(whom));
+                let Wished { on, asked_at, .. } = wished;
+                self.note(What::Blocks { account, whom, on, asked_at });
+                self.say_wish(device);
+            }
+            Called::Fetch(_) | Called::Watch => {}
         }
     }
 
@@ -106,6 +207,7 @@ impl World {
         state.head = state.head.max(attached.head);
         state.disk.stream_gen = attached.stream_gen;
         let first = !std::mem::replace(&mut state.linked, true);
+        let account = state.account;
         if first {
             state.disk.cursor = attached.start;
             state.disk.acked = attached.start;
@@ -126,8 +228,10 @@ impl World {
             let (stream, start) = (attached.stream_gen, attached.start.0);
             self.note(What::Linked { device: by, stream, start });
         }
+        self.note_here(account);
         self.read_on(device);
         self.transmit_from(device, next);
+        self.say_everything(device);
     }
 
     fn receive(&mut self, device: usize, items: &[InboxItem]) {
@@ -148,6 +252,9 @@ impl World {
                 state.head = state.head.max(item.seq);
             }
             let twice = self.has_sent(by, account, place, item);
+            if fresh {
+                self.keep_in_mind(device, item);
+            }
             let item = self.book.item(account, item, twice);
             let what = if fresh {
                 What::Applied { by, stream, place, item }
@@ -162,6 +269,29 @@ impl World {
         }
     }
 
+    /// What the person may do with it later.
+    fn keep_in_mind(&mut self, device: usize, item: &InboxItem) {
+        let InboxContent::Message(message) = &item.content else { return };
+        let state = &mut self.devices[device];
+        if let Some(about) = message.erases() {
+            state.disk.sent.retain(|(_, msg_id, _)| *msg_id != about.msg_id);
+            let account = state.account;
+            let account = self.book.account(account);
+            let message = MessageNo(message_no(about.msg_id));
+            self.book.sometimes.erasures += 1;
+            return self.note(What::Erased { account, message });
+        }
+        if message.sender != state.account {
+            let heard = state.disk.heard.entry(message.sender).or_default();
+            *heard = message.clock.max(*heard);
+        } else if message.about.is_none() {
+            if state.disk.sent.len() == SENT_KEPT {
+                state.disk.sent.pop_front();
+            }
+            state.disk.sent.push_back((message.to, message.msg_id, message.clock));
+        }
+    }
+
     /// Whether a message to oneself lies at a lower place already: this one is the received copy.
     fn has_sent(
         &self,
@@ -170,13 +300,13 @@ impl World {
         place: u64,
         item: &InboxItem,
     ) -> bool {
-        let iris_core::account::InboxContent::Message(message) = &item.content else {
+        let InboxContent::Message(message) = &item.content else {
             return false;
         };
         if message.sender != account || message.to != Address::Account(account) {
             return false;
         }
-        let number = MessageNo(crate::book::number_of(&message.bodies));
+        let number = MessageNo(number_of(&message.bodies));
         self.book.history.iter().any(|event| match &event.what {
             What::Applied {
                 by: who, place: at, item: iris_check::history::Item::Own(own), ..

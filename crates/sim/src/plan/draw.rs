@@ -67,6 +67,11 @@ fn deeds(random: &mut Random, busy_us: u64, people: &[u8]) -> Vec<Deed> {
             1..=3 => Act::Reconnect,
             4 => Act::StopReading { us: random.between(SECOND, 10 * SECOND) },
             5 => Act::GoAway { us: random.between(SECOND, 10 * SECOND) },
+            6..=8 => Act::Erase,
+            9..=20 => Act::Read { of: random.index(people.len()) },
+            21..=25 => Act::Watch { of: random.index(people.len()), on: random.chance(800) },
+            26 => Act::Block { whom: random.index(people.len()), on: random.chance(500) },
+            27..=31 => Act::Fetch { with: random.index(people.len()) },
             _ => Act::Send { to: random.index(people.len()) },
         };
         deeds.push(Deed { at, person, device, act });

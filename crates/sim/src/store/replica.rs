@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use iris_core::clock::Hlc;
 use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::message::Address;
 use iris_core::seq::{BlockSeq, InboxSeq, OutboxSeq};
 
 use super::rows::{Cell, Key, Stored, Value};
@@ -35,6 +37,10 @@ pub(crate) enum Query {
     Peers(ShardId),
     /// The items of its outboxes, and what of them is deleted.
     Outbox(ShardId),
+    /// Where the messages of a conversation lie.
+    Index(AccountId, Address),
+    /// An account's marks.
+    Marks(AccountId),
 }
 
 impl Replica {
@@ -55,8 +61,7 @@ impl Replica {
     /// The newer of two cells stays; of two with one timestamp the one that is there.
     pub(super) fn put(&mut self, row: &Stored) {
         match self.rows.get_mut(&row.key) {
-            Some(cell) if cell.stamp >= row.cell.stamp => {}
-            Some(cell) => *cell = row.cell.clone(),
+            Some(cell) => cell.take(&row.cell),
             None => {
                 self.rows.insert(row.key.clone(), row.cell.clone());
             }
@@ -110,6 +115,23 @@ impl Query {
                 Bound::Included(Key::Item(*shard, first, OutboxSeq(0))),
                 Bound::Included(Key::Item(*shard, last, OutboxSeq(u64::MAX))),
             ),
+            Self::Index(account, conversation) => (
+                Bound::Included(Key::Index(*account, *conversation, Hlc(0), InboxSeq(0))),
+                Bound::Included(Key::Index(
+                    *account,
+                    *conversation,
+                    Hlc(u64::MAX),
+                    InboxSeq(u64::MAX),
+                )),
+            ),
+            Self::Marks(account) => {
+                let least = AccountId::from_bytes(&[0; 16]).expect("16 bytes");
+                let most = AccountId::from_bytes(&[255; 16]).expect("16 bytes");
+                (
+                    Bound::Included(Key::Mark(*account, least)),
+                    Bound::Included(Key::Mark(*account, most)),
+                )
+            }
         }
     }
 }
@@ -120,8 +142,7 @@ pub(super) fn merge(one: Vec<Stored>, other: Vec<Stored>, query: &Query) -> Vec<
     let mut rows: BTreeMap<Key, Cell> = BTreeMap::new();
     for row in one.into_iter().chain(other) {
         match rows.get_mut(&row.key) {
-            Some(cell) if cell.stamp >= row.cell.stamp => {}
-            Some(cell) => *cell = row.cell,
+            Some(cell) => cell.take(&row.cell),
             None => {
                 rows.insert(row.key, row.cell);
             }

@@ -7,6 +7,8 @@ use iris_core::block::{BlockHeader, ChainHash, TailBlock};
 use iris_core::clock::Hlc;
 use iris_core::entry::Entry;
 use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::mark::Mark;
+use iris_core::message::Address;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{OutboxItem, PeerRow};
 
@@ -24,6 +26,10 @@ pub(crate) enum Key {
     /// Items of an outbox up to the value are deleted.
     Forgotten(ShardId, ShardId),
     Item(ShardId, ShardId, OutboxSeq),
+    /// Where the message of a conversation with this clock lies.
+    Index(AccountId, Address, Hlc, InboxSeq),
+    /// How far a conversation was received and read.
+    Mark(AccountId, AccountId),
 }
 
 /// What is in it.
@@ -32,12 +38,21 @@ pub(crate) enum Value {
     Lanes(u8),
     Fence(SessionId),
     Block(Arc<Block>),
-    Checkpoint { epoch: Epoch, pos: ShardSeq, block: BlockSeq, clock: Hlc },
+    Checkpoint {
+        epoch: Epoch,
+        pos: ShardSeq,
+        block: BlockSeq,
+        clock: Hlc,
+    },
     Account(Arc<Account>),
     Run(Arc<Vec<InboxItem>>),
     Peer(PeerRow),
     Forgotten(OutboxSeq),
     Item(Arc<OutboxItem>),
+    /// The key says it all.
+    Index,
+    /// Each part of it has a timestamp of its own, which is its value.
+    Mark(Mark),
 }
 
 /// A block of a lane. Its entries are kept as they are: formats are tested where they are made.
@@ -74,6 +89,17 @@ impl Block {
 pub(crate) struct Cell {
     pub(crate) stamp: i64,
     pub(crate) value: Value,
+}
+
+impl Cell {
+    /// Another write of the same row: the newer of the two stays; of two with one timestamp, the first.
+    pub(super) fn take(&mut self, other: &Self) {
+        match (&mut self.value, &other.value) {
+            (Value::Mark(mark), Value::Mark(other)) => *mark = mark.merge(*other),
+            _ if self.stamp >= other.stamp => {}
+            _ => *self = other.clone(),
+        }
+    }
 }
 
 /// A row.

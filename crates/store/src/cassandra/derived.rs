@@ -8,7 +8,7 @@ use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::value::SerializeValue as _;
 use scylla::serialize::writers::RowWriter;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::client::{Client, Kind, Statement};
 use crate::StoreError;
@@ -28,6 +28,13 @@ pub(super) struct Slots(Semaphore);
 impl Default for Slots {
     fn default() -> Self {
         Self(Semaphore::new(WRITES_AT_ONCE))
+    }
+}
+
+impl Slots {
+    /// A slot, until it is dropped.
+    pub(super) async fn take(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.0.acquire().await.map_err(|_| closing())
     }
 }
 
@@ -71,6 +78,22 @@ impl DerivedStatement {
         Ok(Self { statement, place: Place::Last })
     }
 
+    /// `UPDATE table SET column = ? WHERE condition`, of a cell with a TTL of its own: the timestamp and
+    /// the TTL are the first values.
+    pub(super) async fn set_for(
+        client: &Client,
+        table: &str,
+        column: &str,
+        condition: &str,
+    ) -> Result<Self, StoreError> {
+        let cql = format!(
+            "UPDATE {{keyspace}}.{table} USING TIMESTAMP ? AND TTL ? SET {column} = ? \
+             WHERE {condition}"
+        );
+        let statement = client.prepare(Kind::Write, &cql).await?;
+        Ok(Self { statement, place: Place::First })
+    }
+
     /// `DELETE FROM table WHERE condition`.
     pub(super) async fn delete(
         client: &Client,
@@ -101,7 +124,7 @@ impl DerivedStatement {
         slots: &Slots,
         rows: Vec<Stamped<V>>,
     ) -> Result<(), StoreError> {
-        let _slot = slots.0.acquire().await.map_err(|_| closing())?;
+        let _slot = slots.take().await?;
         let rows: Vec<_> = rows.iter().map(|row| self.bind(row)).collect();
         if let [row] = rows.as_slice() {
             return client.write(&self.statement, row).await;
@@ -113,6 +136,22 @@ impl DerivedStatement {
     fn bind<'a, V>(&self, row: &'a Stamped<V>) -> Bound<'a, V> {
         Bound { values: &row.values, timestamp: row.timestamp, place: self.place }
     }
+}
+
+/// Writes two cells of one row, both or neither.
+pub(super) async fn write_pair<A, B>(
+    client: &Client,
+    slots: &Slots,
+    (first, a): (&DerivedStatement, Stamped<A>),
+    (second, b): (&DerivedStatement, Stamped<B>),
+) -> Result<(), StoreError>
+where
+    A: SerializeRow + Send + Sync,
+    B: SerializeRow + Send + Sync,
+{
+    let _slot = slots.take().await?;
+    let statements = [&first.statement, &second.statement];
+    client.write_batch(&statements, (first.bind(&a), second.bind(&b))).await
 }
 
 fn closing() -> StoreError {

@@ -5,7 +5,7 @@
 use iris_core::id::ShardId;
 use iris_core::shard::Flush;
 
-use super::CassandraStore;
+use super::{CassandraStore, history};
 use crate::{Checkpoint, StoreError};
 
 /// Writes a flush. What of it was written when it fails, nobody knows: it is written again.
@@ -31,8 +31,12 @@ async fn steps(
     // What accounts and peers will point to.
     tokio::try_join!(
         tables.inbox.write(client, slots, &flush.inbox),
+        tables.conversation_index.write(client, slots, &flush.index),
+        tables.conversation_mark.write(client, slots, &flush.marks),
         tables.outbox.write(client, slots, shard, &flush.outbox),
     )?;
+    // A message that is erased may be one of those.
+    history::erase(store, &flush.erasures).await?;
     // What the checkpoint will promise.
     tokio::try_join!(
         tables.account_state.write(client, slots, &flush.accounts),

@@ -1,6 +1,8 @@
 //! The tables, one file each: key, statements, and what goes in and comes out.
 
 pub(super) mod account_state;
+pub(super) mod conversation_index;
+pub(super) mod conversation_mark;
 pub(super) mod handle;
 pub(super) mod inbox;
 pub(super) mod outbox;
@@ -13,6 +15,8 @@ pub(super) mod shard_epoch;
 pub(super) mod shard_peer;
 
 use account_state::AccountState;
+use conversation_index::ConversationIndex;
+use conversation_mark::ConversationMark;
 use handle::Handle;
 use inbox::Inbox;
 use outbox::Outbox;
@@ -39,6 +43,8 @@ pub(super) struct Tables {
     pub(super) shard_checkpoint: ShardCheckpoint,
     pub(super) account_state: AccountState,
     pub(super) inbox: Inbox,
+    pub(super) conversation_index: ConversationIndex,
+    pub(super) conversation_mark: ConversationMark,
     pub(super) shard_peer: ShardPeer,
     pub(super) outbox: Outbox,
     pub(super) handle: Handle,
@@ -58,6 +64,8 @@ impl Tables {
             shard_checkpoint: ShardCheckpoint::prepare(client).await?,
             account_state: AccountState::prepare(client).await?,
             inbox: Inbox::prepare(client, config.inbox_ttl_s()?).await?,
+            conversation_index: ConversationIndex::prepare(client, config.inbox_ttl_s()?).await?,
+            conversation_mark: ConversationMark::prepare(client).await?,
             shard_peer: ShardPeer::prepare(client).await?,
             outbox: Outbox::prepare(client).await?,
             handle: Handle::prepare(client).await?,

@@ -112,6 +112,9 @@ pub(super) fn empty_flush(epoch: u32, pos: u64) -> Flush {
         after: ShardSeq(pos + 1),
         accounts: Vec::new(),
         inbox: Vec::new(),
+        index: Vec::new(),
+        marks: Vec::new(),
+        erasures: Vec::new(),
         peers: Vec::new(),
         outbox: Vec::new(),
         checkpoint: ShardSeq(pos),
@@ -141,6 +144,7 @@ pub(super) fn message(to: AccountId, client_seq: u64, size: usize) -> Arc<Messag
         bodies: Bodies::Shared(Bytes::from(body)),
         expires_at_ms: 1_900_000_000_000,
         clock: Hlc(1 << 41),
+        about: None,
     })
 }
 
@@ -190,7 +194,7 @@ pub(super) fn account_row(
     busy.refresh_current = 4;
     state.devices.insert(DeviceNo(1), busy);
     state.devices.insert(DeviceNo(2), device("tablet"));
-    AccountRow { account, state, timestamp }
+    AccountRow { account, state, relations: false, timestamp }
 }
 
 /// What is known of a peer: numbers up to `next`, confirmed up to `confirmed`.

@@ -34,6 +34,12 @@ pub(super) enum Tag {
     Forgotten = 12,
     /// (tenant, handle): a name.
     Handle = 13,
+    /// (account): what an account wishes of others.
+    Relations = 14,
+    /// (account, conversation, clock, place): where a message lies.
+    Index = 15,
+    /// (account, other): how far a conversation was received and read.
+    Mark = 16,
 }
 
 /// A key or a value that is put together.

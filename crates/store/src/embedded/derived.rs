@@ -6,20 +6,29 @@ use iris_core::account::{Account, InboxItem};
 use iris_core::clock::{Hlc, LogicalTimestamp};
 use iris_core::id::{AccountId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::{Flush, OutboxItem, OutboxRow, PeerRow};
-use iris_proto::FormatError;
+use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem, OutboxRow, PeerRow};
 use iris_proto::stored_rows::{self, PeerNumbers};
+use iris_proto::{FormatError, stored_relations};
 
 use super::EmbeddedStore;
 use super::codec::{Packed, Parts, Tag};
 use super::disk::{Batch, Disk};
 use crate::{Checkpoint, DerivedStore, ShardRef, StoreError};
 
+mod people;
+
 #[async_trait]
 impl DerivedStore for EmbeddedStore {
     async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError> {
-        let row = self.read(move |disk| stored(disk, &account_key(account))).await?;
-        row.map(|(_, state)| stored_rows::decode_account(state).map_err(corrupt)).transpose()
+        self.read(move |disk| {
+            let Some((_, state)) = stored(disk, &account_key(account))? else { return Ok(None) };
+            let mut state = stored_rows::decode_account(state).map_err(corrupt)?;
+            if let Some((_, relations)) = stored(disk, &relations_key(account))? {
+                state.relations = stored_relations::decode_relations(relations).map_err(corrupt)?;
+            }
+            Ok(Some(state))
+        })
+        .await
     }
 
     async fn inbox(
@@ -48,6 +57,19 @@ impl DerivedStore for EmbeddedStore {
             Ok(items)
         })
         .await
+    }
+
+    async fn history(&self, account: AccountId, fetch: Fetch) -> Result<HistoryPage, StoreError> {
+        self.read(move |disk| people::history(disk, account, fetch)).await
+    }
+
+    async fn marks(
+        &self,
+        account: AccountId,
+        above: u64,
+        after: Option<AccountId>,
+    ) -> Result<MarksPage, StoreError> {
+        self.read(move |disk| people::marks(disk, account, above, after)).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
@@ -87,7 +109,6 @@ impl DerivedStore for EmbeddedStore {
         }))
     }
 
-    /// All of it at once, which is an order too.
     async fn materialize(
         &self,
         shard: ShardRef,
@@ -98,10 +119,16 @@ impl DerivedStore for EmbeddedStore {
         self.settled(move |disk| {
             let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
             let mut batch = disk.batch();
-            write_accounts(disk, &mut batch, &flush)?;
+            write_places(disk, &mut batch, &flush)?;
+            people::write(disk, &mut batch, &flush)?;
             for row in &flush.outbox {
                 write_item(disk, &mut batch, shard, row)?;
             }
+            disk.commit(batch)?;
+            // A message that is erased may be one of those.
+            people::erase(disk, &flush.erasures)?;
+            let mut batch = disk.batch();
+            write_accounts(disk, &mut batch, &flush)?;
             for row in &flush.peers {
                 write_peer(disk, &mut batch, shard, row)?;
             }
@@ -118,16 +145,24 @@ impl DerivedStore for EmbeddedStore {
     }
 }
 
-fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
+fn write_places(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
     for run in &flush.inbox {
         for item in &run.items {
             let place = stored_rows::encode_inbox_run(std::slice::from_ref(item));
             put(disk, batch, &place_key(run.account, item.seq), &place, run.timestamp)?;
         }
     }
+    Ok(())
+}
+
+fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
     for row in &flush.accounts {
         let state = stored_rows::encode_account(&row.state);
         put(disk, batch, &account_key(row.account), &state, row.timestamp)?;
+        if row.relations {
+            let relations = stored_relations::encode_relations(&row.state.relations);
+            put(disk, batch, &relations_key(row.account), &relations, row.timestamp)?;
+        }
     }
     Ok(())
 }
@@ -230,6 +265,10 @@ fn stamped(value: &[u8]) -> Result<(LogicalTimestamp, Bytes), StoreError> {
 
 fn account_key(account: AccountId) -> Packed {
     Packed::key(Tag::Account).raw(&account.to_bytes())
+}
+
+fn relations_key(account: AccountId) -> Packed {
+    Packed::key(Tag::Relations).raw(&account.to_bytes())
 }
 
 fn place_key(account: AccountId, place: InboxSeq) -> Packed {

@@ -106,6 +106,12 @@ impl Disk {
         Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
     }
 
+    /// The rows from one key to another, descending.
+    pub(super) fn backwards(&self, from: &Packed, upto: &Packed) -> Rows<'_> {
+        let rows = self.rows.range(from.bytes()..=upto.bytes()).rev();
+        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+    }
+
     /// The rows of a prefix, descending.
     pub(super) fn newest(&self, prefix: &Packed) -> Rows<'_> {
         let rows = self.rows.prefix(prefix.bytes()).rev();

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use iris_store::cassandra::{CassandraConfig, CassandraStore, migrate, schema_version};
+use iris_store::cassandra::{
+    CassandraConfig, CassandraStore, SCHEMA_VERSION, migrate, schema_version,
+};
 use iris_store::{HealthStore as _, LogStore as _, StoreError};
 use iris_testing::{Cassandra, CassandraOptions, CommitLog, Paxos, ServerTls};
 use rcgen::{
@@ -127,7 +129,7 @@ async fn it_is_unfit(store: &CassandraStore) {
     assert_eq!(report.unfit.len(), 2, "{report:?}");
     assert!(report.unfit[0].contains("set commitlog_sync to batch or group"), "{report:?}");
     assert!(report.unfit[1].contains("set paxos_variant to v2"), "{report:?}");
-    assert_eq!((report.replication, report.schema), (1, 1));
+    assert_eq!((report.replication, report.schema), (1, SCHEMA_VERSION));
     assert!(report.version.starts_with("5.0"), "{report:?}");
 }
 

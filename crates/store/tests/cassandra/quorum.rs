@@ -4,8 +4,9 @@
 use iris_core::block::ChainHash;
 use iris_core::clock::{Hlc, LogicalTimestamp};
 use iris_core::id::{AccountId, LaneId, LaneNo, SessionId, ShardId, TenantId};
+use iris_core::message::Address;
 use iris_core::seq::{BlockSeq, Epoch, HomeGen, InboxSeq, ShardSeq};
-use iris_core::shard::Flush;
+use iris_core::shard::{Fetch, Flush};
 use iris_core::takeover::EpochRow;
 use iris_store::cassandra::{AckPolicy, CassandraConfig, CassandraStore};
 use iris_store::{Checkpoint, HandleKey, HandleRecord, LogRow, ShardRef, Store, StoreError};
@@ -88,6 +89,9 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
         after: ShardSeq(2),
         accounts: Vec::new(),
         inbox: Vec::new(),
+        index: Vec::new(),
+        marks: Vec::new(),
+        erasures: Vec::new(),
         peers: Vec::new(),
         outbox: Vec::new(),
         checkpoint: ShardSeq(1),
@@ -99,6 +103,9 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
     add("materialize", store.materialize(shard, &flush, checkpoint).await);
     add("account", store.account(account).await.map(drop));
     add("inbox", store.inbox(account, InboxSeq(0), InboxSeq(9), 9).await.map(drop));
+    let fetch = Fetch { conversation: Address::Account(account), before: None, limit: 9 };
+    add("history", store.history(account, fetch).await.map(drop));
+    add("marks", store.marks(account, 0, None).await.map(drop));
     add("peers", store.peers(shard.shard).await.map(drop));
     add("outbox", store.outbox(shard.shard).await.map(drop));
     add("checkpoint", store.checkpoint(shard.shard).await.map(drop));

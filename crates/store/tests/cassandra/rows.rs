@@ -3,9 +3,12 @@
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::clock::{Hlc, LogicalTimestamp};
 use iris_core::id::{AccountId, ShardCount, ShardId, TenantNo};
-use iris_core::message::Parcel;
+use iris_core::mark::Mark;
+use iris_core::message::{Address, Parcel};
 use iris_core::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::{AccountRow, Flush, InboxRun, OutboxItem, OutboxRow, PeerRow};
+use iris_core::shard::{
+    AccountRow, Flush, InboxRun, IndexRow, MarkRow, OutboxItem, OutboxRow, PeerRow,
+};
 use iris_store::{Checkpoint, DerivedStore as _, LogStore as _, ShardRef, StoreError};
 use iris_testing::Cassandra;
 
@@ -57,10 +60,16 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
     let place = InboxItem { seq: InboxSeq(1), clock: Hlc(1), content: InboxContent::Hole };
     let state = iris_core::account::Account::new(ShardSeq(pos));
     let timestamp = at(epoch, pos);
+    let conversation = Address::Account(account());
+    let (clock, mark) = (Hlc(1), Mark { read: Hlc(1), version: 1, ..Mark::default() });
+    let index = IndexRow { account: account(), conversation, clock, place: InboxSeq(1), timestamp };
     let flush = Flush {
         after: ShardSeq(pos + 1),
-        accounts: vec![AccountRow { account: account(), state, timestamp }],
+        accounts: vec![AccountRow { account: account(), state, relations: true, timestamp }],
         inbox: vec![InboxRun { account: account(), items: vec![place], timestamp }],
+        index: vec![index],
+        marks: vec![MarkRow { account: account(), with: account(), mark }],
+        erasures: Vec::new(),
         peers: vec![peer(0, epoch, pos)],
         outbox: vec![item(1, epoch), item(2, epoch)],
         checkpoint: ShardSeq(pos),
@@ -74,7 +83,15 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
 }
 
 /// The tables a flush writes, in its order.
-const TABLES: [&str; 5] = ["inbox", "outbox", "account_state", "shard_peer", "shard_checkpoint"];
+const TABLES: [&str; 7] = [
+    "inbox",
+    "conversation_index",
+    "conversation_mark",
+    "outbox",
+    "account_state",
+    "shard_peer",
+    "shard_checkpoint",
+];
 
 /// A step that cannot be written, for want of its table, leaves the steps after it undone.
 async fn broken_at(missing: &str, written: &[&str], untouched: &[&str]) {
@@ -103,13 +120,21 @@ async fn nothing_points_to_a_run_that_is_not_durable() {
 }
 
 #[tokio::test]
+async fn no_account_is_ahead_of_its_history_or_its_marks() {
+    for table in ["conversation_index", "conversation_mark"] {
+        broken_at(table, &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_counts_an_item_that_is_not_durable() {
     broken_at("outbox", &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
 }
 
 #[tokio::test]
 async fn no_checkpoint_promises_an_account_that_is_not_durable() {
-    broken_at("account_state", &["inbox", "outbox"], &["shard_checkpoint"]).await;
+    let before = ["inbox", "conversation_index", "conversation_mark", "outbox"];
+    broken_at("account_state", &before, &["shard_checkpoint"]).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::super::carrier::Sink;
 use super::super::hello::{Caller, PROTO};
-use super::super::links::{Link, LinkId};
+use super::super::links::Link;
 use super::frames::pass_on;
 use super::{Conn, End};
 
@@ -31,6 +31,8 @@ const OWNERLESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Attachment {
+    /// By which owners know it.
+    number: u64,
     shard: Option<ShardId>,
     state: State,
     /// What the client said.
@@ -39,6 +41,8 @@ pub(super) struct Attachment {
     told: Said,
     /// Places up to here were handed to the client's socket.
     handed: InboxSeq,
+    /// The client was told every change of a mark up to this version.
+    marks: u64,
     stream_gen: u32,
     retry: Duration,
     /// Since when nobody serves the client, however often owners were asked meanwhile.
@@ -75,11 +79,13 @@ impl Attachment {
             window_bytes: caller.window_bytes,
         };
         Self {
+            number: 0,
             shard: None,
             state: State::Nowhere { retry_at: now },
             said,
             told: said,
             handed: caller.cursor,
+            marks: caller.marks,
             stream_gen: caller.stream_gen,
             retry: RETRY,
             unserved_since: now,
@@ -95,13 +101,18 @@ impl Attachment {
         }
     }
 
-    /// Whether an item of this stream is for the client still.
-    pub(super) fn is_at(&self, link: LinkId) -> bool {
-        self.link().is_some_and(|at| at.id() == link)
+    /// Whether what came for this number is for the client still.
+    pub(super) fn is_at(&self, number: u64) -> bool {
+        self.link().is_some() && self.number == number
     }
 
     pub(super) fn is_nowhere(&self) -> bool {
         matches!(self.state, State::Nowhere { .. })
+    }
+
+    /// The number by which its owner knows it.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The stream of the owner that serves the client.
@@ -174,9 +185,10 @@ impl Attachment {
         ((said.cursor > told.cursor).then_some(ack), more.then_some(window))
     }
 
-    /// A delivery up to this place was handed to the client; 0 for other frames.
-    pub(super) fn handed(&mut self, last: u64) {
-        self.handed = self.handed.max(InboxSeq(last));
+    /// A frame was handed to the client.
+    pub(super) fn handed(&mut self, frame: &peer::Frame) {
+        self.handed = self.handed.max(InboxSeq(frame.last_inbox_seq));
+        self.marks = self.marks.max(frame.marks);
     }
 }
 
@@ -190,7 +202,10 @@ impl<W: Sink> Conn<'_, W> {
         let shard = account.shard(self.shared.config.shard_count);
         self.attachment.shard = Some(shard);
         let found = self.shared.links.to_shard(shard);
-        let joined = found.filter(|(link, _)| link.join(self.id, shard, Arc::clone(&self.mailbox)));
+        // Each time it has another number: what an owner says to an earlier attachment is not for this
+        // one, though it comes by the same stream.
+        let number = self.shared.next_conn();
+        let joined = found.filter(|(link, _)| link.join(number, shard, Arc::clone(&self.mailbox)));
         let Some((link, _)) = joined else {
             let retry = self.attachment.retry;
             self.attachment.retry = (retry * 2).min(RETRY_MAX);
@@ -210,9 +225,11 @@ impl<W: Sink> Conn<'_, W> {
             window_messages: self.attachment.said.window_messages,
             window_bytes: self.attachment.said.window_bytes,
             begun_ms: self.attachment.begun.0,
+            marks: self.attachment.marks,
         };
         self.attachment.told = self.attachment.said;
-        link.send(self.id, edge_item::Kind::Attach(attach), 64);
+        self.attachment.number = number;
+        link.send(number, edge_item::Kind::Attach(attach), 64);
         self.attachment.state = State::Asked(link);
     }
 
@@ -228,11 +245,11 @@ impl<W: Sink> Conn<'_, W> {
         let (ack, window) = self.attachment.unsaid();
         if let Some(ack) = ack {
             let frame = peer_frame(FrameType::Ack, ack.encode_to_vec().into());
-            link.send(self.id, edge_item::Kind::Frame(frame), 64);
+            link.send(self.attachment.number, edge_item::Kind::Frame(frame), 64);
         }
         if let Some(window) = window {
             let frame = peer_frame(FrameType::Window, window.encode_to_vec().into());
-            link.send(self.id, edge_item::Kind::Frame(frame), 64);
+            link.send(self.attachment.number, edge_item::Kind::Frame(frame), 64);
         }
         if self.welcomed && attached.snapshot_needed {
             return Err((Code::CursorTooOld, "start again from a snapshot").into());
@@ -245,15 +262,18 @@ impl<W: Sink> Conn<'_, W> {
                 ..client::SendNack::default()
             };
             encode_message(out, FrameType::SendNack, None, &nack);
+            let kind = client::signal::Kind::OwnerChanged(client::OwnerChanged {});
+            let signal = client::Signal { kind: Some(kind) };
+            encode_message(out, FrameType::Signal, None, &signal);
             return Ok(());
         }
         self.welcomed = true;
         self.attachment.stream_gen = attached.stream_gen;
-        self.attachment.handed(attached.start);
+        self.attachment.handed = self.attachment.handed.max(InboxSeq(attached.start));
         self.shared.metrics.welcome_s.observe(self.hello_at.elapsed().as_secs_f64());
         encode_message(out, FrameType::Welcome, None, &self.welcome(&attached));
         for frame in std::mem::take(&mut self.early) {
-            self.attachment.handed(frame.last_inbox_seq);
+            self.attachment.handed(&frame);
             pass_on(frame, out);
         }
         Ok(())
@@ -337,8 +357,8 @@ impl<W: Sink> Conn<'_, W> {
     /// Leaves the stream that the client is on, if any.
     pub(super) fn detach(&self) {
         if let Some(link) = self.attachment.link() {
-            link.leave(self.id);
-            link.send(self.id, edge_item::Kind::Detach(peer::Detach {}), 32);
+            link.leave(self.attachment.number);
+            link.send(self.attachment.number, edge_item::Kind::Detach(peer::Detach {}), 32);
         }
     }
 }

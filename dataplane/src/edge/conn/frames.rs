@@ -56,8 +56,15 @@ impl<W: Sink> Conn<'_, W> {
 
     async fn take_frame(&mut self, frame: Frame) -> Result<(), End> {
         match frame.known() {
-            Some(FrameType::Send | FrameType::Ack | FrameType::Window) => {
-                self.pass_to_owner(frame).await
+            Some(
+                FrameType::Send
+                | FrameType::Ack
+                | FrameType::Window
+                | FrameType::Signal
+                | FrameType::Receipt,
+            ) => self.pass_to_owner(frame).await,
+            Some(FrameType::Fetch | FrameType::Subscribe | FrameType::Unsubscribe) => {
+                self.ask_owner(frame).await
             }
             Some(FrameType::Call) => self.call(frame).await,
             Some(FrameType::Ping) => self.pong(&frame).await,
@@ -69,6 +76,7 @@ impl<W: Sink> Conn<'_, W> {
                 | FrameType::SendAck
                 | FrameType::SendNack
                 | FrameType::Deliver
+                | FrameType::Page
                 | FrameType::Challenge
                 | FrameType::CallResult
                 | FrameType::GoAway
@@ -79,8 +87,8 @@ impl<W: Sink> Conn<'_, W> {
         }
     }
 
-    /// Passes a frame to the owner as it is. Without one a send is put off, and the rest is said when
-    /// there is one.
+    /// Passes a frame to the owner as it is. Without one a send is put off, acks and credit are said when
+    /// there is one, and the client says the rest again.
     async fn pass_to_owner(&mut self, frame: Frame) -> Result<(), End> {
         match frame.known() {
             Some(FrameType::Ack) => {
@@ -105,7 +113,7 @@ impl<W: Sink> Conn<'_, W> {
                 payload: frame.payload,
                 ..peer::Frame::default()
             };
-            link.send(self.id, edge_item::Kind::Frame(frame), bytes);
+            link.send(self.attachment.number(), edge_item::Kind::Frame(frame), bytes);
             return Ok(());
         }
         if frame.known() == Some(FrameType::Send) && self.welcomed {
@@ -139,13 +147,19 @@ impl<W: Sink> Conn<'_, W> {
                 self.lookups.under_way.push(lookup);
                 Ok(())
             }
-            Some(_) if self.attachment.served().is_some() => self.pass_to_owner(frame).await,
-            Some(_) => {
-                let moving = failed(Code::OwnerMoving, "the owner is changing: try again", 200);
-                self.answer_lookup((corr, moving)).await
-            }
+            Some(_) => self.ask_owner(frame).await,
             None => Err((Code::Protocol, "an unknown CALL").into()),
         }
+    }
+
+    /// Passes a question to the owner, or says that there is none now.
+    async fn ask_owner(&mut self, frame: Frame) -> Result<(), End> {
+        if self.attachment.served().is_some() {
+            return self.pass_to_owner(frame).await;
+        }
+        let corr = frame.corr.ok_or(End::from((Code::Protocol, "it has no correlation id")))?;
+        let moving = failed(Code::OwnerMoving, "the owner is changing: try again", 200);
+        self.answer_lookup((corr, moving)).await
     }
 
     fn look_up(&self, corr: u32, handle: String) -> Lookup {

@@ -17,10 +17,6 @@ use tonic::transport::Channel;
 use crate::queue::{Pushed, Queue};
 use crate::route::Routes;
 
-/// Numbers the streams of a process: an item of a stream that its client has left is late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::edge) struct LinkId(pub(in crate::edge) u64);
-
 /// What a stream brings to one client.
 #[derive(Debug)]
 pub(in crate::edge) enum ToClient {
@@ -36,20 +32,20 @@ pub(in crate::edge) enum ToClient {
     Lost,
 }
 
-/// What waits for one client.
+/// What waits for one client, with the number of the attachment that it is from.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Mailbox {
-    waiting: Mutex<VecDeque<(LinkId, ToClient)>>,
+    waiting: Mutex<VecDeque<(u64, ToClient)>>,
     news: Notify,
 }
 
 impl Mailbox {
-    pub(in crate::edge) fn put(&self, link: LinkId, item: ToClient) {
-        self.waiting.lock().push_back((link, item));
+    pub(in crate::edge) fn put(&self, number: u64, item: ToClient) {
+        self.waiting.lock().push_back((number, item));
         self.news.notify_one();
     }
 
-    pub(in crate::edge) fn take(&self) -> VecDeque<(LinkId, ToClient)> {
+    pub(in crate::edge) fn take(&self) -> VecDeque<(u64, ToClient)> {
         std::mem::take(&mut *self.waiting.lock())
     }
 
@@ -68,20 +64,15 @@ struct Member {
 /// See the module.
 #[derive(Debug)]
 pub(in crate::edge) struct Link {
-    id: LinkId,
     out: Queue<EdgeItem>,
     members: Mutex<BTreeMap<u64, Member>>,
     caught_up: Notify,
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId) -> Self {
+    pub(super) fn new() -> Self {
         let (members, caught_up) = (Mutex::default(), Notify::new());
-        Self { id, out: Queue::new(), members, caught_up }
-    }
-
-    pub(in crate::edge) fn id(&self) -> LinkId {
-        self.id
+        Self { out: Queue::new(), members, caught_up }
     }
 
     pub(in crate::edge) fn is_closed(&self) -> bool {
@@ -141,8 +132,8 @@ impl Link {
         self.out.close();
         self.caught_up.notify_waiters();
         let members = std::mem::take(&mut *self.members.lock());
-        for member in members.into_values() {
-            member.mailbox.put(self.id, ToClient::Lost);
+        for (number, member) in members {
+            member.mailbox.put(number, ToClient::Lost);
         }
         why
     }
@@ -183,7 +174,7 @@ impl Link {
 
     fn hand(&self, conn: u64, item: ToClient) {
         if let Some(member) = self.members.lock().get(&conn) {
-            member.mailbox.put(self.id, item);
+            member.mailbox.put(conn, item);
         }
     }
 
@@ -201,7 +192,7 @@ impl Link {
             members.iter().filter(|(id, member)| leaves(**id, member)).map(|(id, _)| *id).collect();
         for id in leaving {
             if let Some(member) = members.remove(&id) {
-                member.mailbox.put(self.id, ToClient::Moved);
+                member.mailbox.put(id, ToClient::Moved);
             }
         }
     }

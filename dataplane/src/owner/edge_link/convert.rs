@@ -11,7 +11,10 @@ use iris_core::id::{AccountId, DeviceNo, ShardCount, ShardId};
 use iris_core::limits;
 use iris_core::seq::InboxSeq;
 use iris_core::shard::{Attach, Conn, Input, LinkNo};
-use iris_proto::client_frames::send_from_wire;
+use iris_proto::client_frames::{
+    FromClient, fetch_from_wire, receipt_from_wire, send_from_wire, signal_from_wire,
+    subscribe_from_wire, wish_from_wire,
+};
 use iris_proto::frame::FrameType;
 use iris_proto::peer::{self, Closed, EdgeItem, Frame, OwnerItem, edge_item, owner_item};
 use iris_proto::{FormatError, client};
@@ -44,9 +47,8 @@ impl Converter {
         let mut inputs = Vec::with_capacity(items.len());
         for item in items {
             let conn = Conn { link: self.link, id: item.conn };
-            match self.convert_one(conn, item.kind) {
-                Ok(Some(input)) => inputs.push(input),
-                Ok(None) => {}
+            match self.convert_one(conn, item.kind, &mut inputs) {
+                Ok(()) => {}
                 Err(refusal) => {
                     self.refuse(item.conn, refusal);
                     if let Some(shard) = self.conns.remove(&item.conn) {
@@ -62,26 +64,32 @@ impl Converter {
         &mut self,
         conn: Conn,
         kind: Option<edge_item::Kind>,
-    ) -> Result<Option<(ShardId, Input)>, Refusal> {
+        inputs: &mut Vec<(ShardId, Input)>,
+    ) -> Result<(), Refusal> {
         match kind {
             Some(edge_item::Kind::Attach(attach)) => {
                 let attach = attach_from_wire(conn, attach).map_err(|_| protocol("attach"))?;
                 let shard = attach.account.shard(self.count);
                 self.conns.insert(conn.id, shard);
-                Ok(Some((shard, Input::Attach(attach))))
+                inputs.push((shard, Input::Attach(attach)));
             }
             Some(edge_item::Kind::Detach(peer::Detach {})) => {
                 let shard = self.conns.remove(&conn.id);
-                Ok(shard.map(|shard| (shard, Input::Detach { conn })))
+                inputs.extend(shard.map(|shard| (shard, Input::Detach { conn })));
             }
             Some(edge_item::Kind::Frame(frame)) => {
                 // A frame behind its connection's end is late, not wrong.
-                let Some(shard) = self.conns.get(&conn.id).copied() else { return Ok(None) };
-                let input = input_from_frame(conn, frame)?;
-                Ok(input.map(|input| (shard, input)))
+                let Some(shard) = self.conns.get(&conn.id).copied() else { return Ok(()) };
+                if frame.r#type == u32::from(FrameType::Receipt.number()) {
+                    let reads = reads_of(conn, frame)?;
+                    inputs.extend(reads.into_iter().map(|read| (shard, read)));
+                } else if let Some(input) = input_from_frame(conn, frame)? {
+                    inputs.push((shard, input));
+                }
             }
-            None => Ok(None),
+            None => {}
         }
+        Ok(())
     }
 
     fn refuse(&self, conn: u64, refusal: Refusal) {
@@ -105,8 +113,17 @@ fn attach_from_wire(conn: Conn, attach: peer::Attach) -> Result<Attach, FormatEr
         stream_gen: attach.stream_gen,
         window_messages: attach.window_messages.min(limits::WINDOW_MESSAGES_MAX),
         window_bytes: attach.window_bytes.min(limits::WINDOW_BYTES_MAX),
+        marks: attach.marks,
         begun: WallMs(attach.begun_ms),
     })
+}
+
+/// What a RECEIPT says was read, each conversation for itself.
+fn reads_of(conn: Conn, frame: Frame) -> Result<Vec<Input>, Refusal> {
+    let receipt: client::Receipt = decode(frame.payload, "RECEIPT")?;
+    let marks = receipt_from_wire(receipt).map_err(|_| protocol("a field of RECEIPT"))?;
+    let read = |(conversation, upto, private)| Input::Read { conn, conversation, upto, private };
+    Ok(marks.into_iter().map(read).collect())
 }
 
 /// What a frame asks of the shard; nothing for one that the shard need not know of.
@@ -128,10 +145,31 @@ fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> 
             Ok(Some(Input::Window { conn, messages, bytes }))
         }
         Some(FrameType::Call) => {
-            let corr = frame.has_corr.then_some(frame.corr);
-            let corr = corr.ok_or(protocol("CALL without a correlation id"))?;
+            let corr = corr_of(&frame, "CALL without a correlation id")?;
             let call: client::Call = decode(frame.payload, "CALL")?;
             call_input(conn, corr, call)
+        }
+        Some(FrameType::Fetch) => {
+            let corr = corr_of(&frame, "FETCH without a correlation id")?;
+            let fetch: client::Fetch = decode(frame.payload, "FETCH")?;
+            let fetch = fetch_from_wire(fetch).map_err(|_| protocol("a field of FETCH"))?;
+            Ok(Some(Input::Fetch { conn, corr, fetch }))
+        }
+        Some(kind @ (FrameType::Subscribe | FrameType::Unsubscribe)) => {
+            let corr = corr_of(&frame, "SUBSCRIBE without a correlation id")?;
+            let subscribe: client::Subscribe = decode(frame.payload, "SUBSCRIBE")?;
+            let accounts =
+                subscribe_from_wire(subscribe).map_err(|_| protocol("a field of SUBSCRIBE"))?;
+            let on = kind == FrameType::Subscribe;
+            Ok(Some(Input::Subscribe { conn, corr, accounts, on }))
+        }
+        Some(FrameType::Signal) => {
+            let signal: client::Signal = decode(frame.payload, "SIGNAL")?;
+            let signal = signal_from_wire(signal).map_err(|_| protocol("a field of SIGNAL"))?;
+            Ok(signal.map(|signal| match signal {
+                FromClient::Types(to, kind) => Input::Types { conn, to, kind },
+                FromClient::Away(away) => Input::Away { conn, away },
+            }))
         }
         Some(
             FrameType::Hello
@@ -139,6 +177,8 @@ fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> 
             | FrameType::SendAck
             | FrameType::SendNack
             | FrameType::Deliver
+            | FrameType::Page
+            | FrameType::Receipt
             | FrameType::Challenge
             | FrameType::CallResult
             | FrameType::Ping
@@ -160,9 +200,20 @@ fn call_input(conn: Conn, corr: u32, call: client::Call) -> Result<Option<Input>
             let device = DeviceNo(revoke.device);
             Ok(Some(Input::RevokeDevice { conn, corr, device }))
         }
+        Some(client::call::Op::Wish(wish)) => {
+            let wish = wish_from_wire(wish).map_err(|_| protocol("a field of a wish"))?;
+            Ok(Some(Input::Wish { conn, corr, wish }))
+        }
+        Some(client::call::Op::ListWishes(client::ListWishes {})) => {
+            Ok(Some(Input::ListWishes { conn, corr }))
+        }
         // Handles are looked up by the edge, in the directory.
         Some(client::call::Op::FindAccount(_)) | None => Err(protocol("an unknown CALL")),
     }
+}
+
+fn corr_of(frame: &Frame, without: &'static str) -> Result<u32, Refusal> {
+    frame.has_corr.then_some(frame.corr).ok_or(protocol(without))
 }
 
 fn decode<T: prost::Message + Default>(payload: Bytes, what: &'static str) -> Result<T, Refusal> {

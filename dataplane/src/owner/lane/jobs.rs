@@ -10,7 +10,7 @@ use iris_core::id::{AccountId, ShardId};
 use iris_core::lane::Formed;
 use iris_core::limits;
 use iris_core::seq::{BlockSeq, InboxSeq};
-use iris_core::shard::{Flush, Input};
+use iris_core::shard::{Conn, Fetch, Flush, HistoryPage, Input, MarksPage};
 use iris_proto::stored_blocks;
 use iris_runtime::backoff::Backoff;
 use iris_store::{Checkpoint, LogRow, ShardRef, StoreError};
@@ -34,8 +34,33 @@ pub(super) enum Done {
         asked: InboxSeq,
         items: Result<Vec<InboxItem>, StoreError>,
     },
+    /// Places were read to make receipts of them, or not.
+    ReceiptsRead {
+        shard: ShardId,
+        account: AccountId,
+        after: InboxSeq,
+        items: Result<Vec<InboxItem>, StoreError>,
+    },
+    /// Marks were read, or not.
+    MarksLoaded {
+        shard: ShardId,
+        account: AccountId,
+        conn: Conn,
+        page: Result<MarksPage, StoreError>,
+    },
+    /// A page of history was read, or not.
+    Fetched { shard: ShardId, asked: Fetching, page: Result<HistoryPage, StoreError> },
     /// The rows of a flush are written, or not.
     Flushed { shard: ShardId, written: bool, rows: usize },
+}
+
+/// A page of history that somebody waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fetching {
+    account: AccountId,
+    conn: Conn,
+    corr: u32,
+    fetch: Fetch,
 }
 
 impl Lane {
@@ -57,6 +82,26 @@ impl Lane {
                     tracing::warn!(%error, %shard, "an inbox could not be read");
                 }
                 self.feed(shard, Input::InboxLoaded { account, asked, items: items.ok() });
+            }
+            Done::ReceiptsRead { shard, account, after, items } => {
+                if let Err(error) = &items {
+                    tracing::warn!(%error, %shard, "an inbox could not be read");
+                }
+                self.feed(shard, Input::ReceiptsRead { account, after, items: items.ok() });
+            }
+            Done::MarksLoaded { shard, account, conn, page } => {
+                if let Err(error) = &page {
+                    tracing::warn!(%error, %shard, "marks could not be read");
+                }
+                self.feed(shard, Input::MarksLoaded { account, conn, page: page.ok() });
+            }
+            Done::Fetched { shard, asked, page } => {
+                if let Err(error) = &page {
+                    tracing::warn!(%error, %shard, "history could not be read");
+                }
+                let Fetching { account, conn, corr, fetch } = asked;
+                let page = page.ok();
+                self.feed(shard, Input::Fetched { account, conn, corr, fetch, page });
             }
             Done::Flushed { shard, written, rows } => {
                 let outcome = if written { "written" } else { "failed" };
@@ -166,6 +211,47 @@ impl Lane {
         }));
     }
 
+    fn read_for_receipts(
+        &self,
+        shard: ShardId,
+        account: AccountId,
+        (after, upto): (InboxSeq, InboxSeq),
+    ) {
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.load_permits);
+        self.jobs.push(Box::pin(async move {
+            let _permit = permits.acquire().await;
+            let items = store.inbox(account, after, upto, limits::INBOX_LOAD_BYTES).await;
+            Done::ReceiptsRead { shard, account, after, items }
+        }));
+    }
+
+    fn load_marks(
+        &self,
+        shard: ShardId,
+        (account, conn): (AccountId, Conn),
+        above: u64,
+        after: Option<AccountId>,
+    ) {
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.load_permits);
+        self.jobs.push(Box::pin(async move {
+            let _permit = permits.acquire().await;
+            let page = store.marks(account, above, after).await;
+            Done::MarksLoaded { shard, account, conn, page }
+        }));
+    }
+
+    fn fetch(&self, shard: ShardId, asked: Fetching) {
+        let store = Arc::clone(&self.deps.store);
+        let permits = Arc::clone(&self.deps.load_permits);
+        self.jobs.push(Box::pin(async move {
+            let _permit = permits.acquire().await;
+            let page = store.history(asked.account, asked.fetch).await;
+            Done::Fetched { shard, asked, page }
+        }));
+    }
+
     /// Performs one action.
     pub(super) fn perform_one(&mut self, action: Action) {
         match action {
@@ -175,6 +261,16 @@ impl Lane {
             Action::LoadInbox { shard, account, after, upto } => {
                 self.load_inbox(shard, account, (after, upto));
             }
+            Action::ReadForReceipts { shard, account, after, upto } => {
+                self.read_for_receipts(shard, account, (after, upto));
+            }
+            Action::LoadMarks { shard, account, conn, above, after } => {
+                self.load_marks(shard, (account, conn), above, after);
+            }
+            Action::Fetch { shard, account, conn, corr, fetch } => {
+                self.fetch(shard, Fetching { account, conn, corr, fetch });
+            }
+            Action::Signal { to, signal } => self.deps.router.signal(to, signal),
             Action::ToConn { shard, conn, what } => self.tell_conn(shard, conn, what),
             Action::Answer { token, answer } => self.answer(token, answer),
             Action::Push { shard, to, items } => self.push(shard, to, items),
@@ -201,7 +297,9 @@ fn count(metrics: &OwnerMetrics, entries: &[Entry]) {
             | Op::DeviceRevoked { .. }
             | Op::RefreshRotated { .. }
             | Op::SendRefused { .. }
+            | Op::Wished { .. }
             | Op::Progress(_) => {}
+            Op::Marked { .. } => metrics.marked.inc(),
         }
     }
 }

@@ -7,8 +7,12 @@ use iris_core::seq::OutboxSeq;
 use iris_core::shard::{
     CallAnswer, Conn, DirectoryAnswer, Input, LinkNo, OutboxItem, ToConn, Token,
 };
+use iris_core::signal::Signal;
 use iris_proto::client;
-use iris_proto::client_frames::deliver_to_wire;
+use iris_proto::client_frames::{
+    deliver_to_wire, page_to_wire, presence_to_wire, receipt_to_wire, typing_to_wire,
+    wishes_to_wire,
+};
 use iris_proto::frame::FrameType;
 use iris_proto::peer::{
     Attached, Closed, ConfirmItem, Frame, NotServing, confirm_item, owner_item,
@@ -66,6 +70,24 @@ impl Lane {
                     entries: u32::try_from(items.len()).unwrap_or(u32::MAX),
                     ..Frame::default()
                 })
+            }
+            ToConn::Marks { marks, version } => {
+                let receipt = receipt_to_wire(&marks, version);
+                owner_item::Kind::Frame(Frame {
+                    r#type: FrameType::Receipt.number().into(),
+                    payload: receipt.encode_to_vec().into(),
+                    marks: receipt.version,
+                    ..Frame::default()
+                })
+            }
+            ToConn::Presence { of, presence } => {
+                frame(FrameType::Signal, &presence_to_wire(of, presence))
+            }
+            ToConn::Typing(typing) => frame(FrameType::Signal, &typing_to_wire(typing)),
+            ToConn::Page { corr, device, items, next } => {
+                let Some(account) = self.account_of(shard, conn) else { return };
+                let page = page_to_wire(account, device, &items, next);
+                correlated(FrameType::Page, corr, &page)
             }
             ToConn::Result { corr, answer } => result(corr, answer),
             ToConn::Closed { code, text } => {
@@ -157,6 +179,13 @@ impl Lane {
         }
     }
 
+    /// Signals to shards; those that are not here are dropped: whoever signals does so again.
+    pub(super) fn signals(&mut self, signals: Vec<(ShardId, Signal)>) {
+        for (to, signal) in signals {
+            self.feed(to, Input::Signal(signal));
+        }
+    }
+
     pub(super) fn peers(&mut self, news: Vec<PeerNews>) {
         for news in news {
             match news {
@@ -194,14 +223,22 @@ fn result(corr: u32, answer: CallAnswer) -> owner_item::Kind {
             let list = client::DeviceList { devices: devices.collect() };
             (0, String::new(), Some(client::call_result::Result::Devices(list)))
         }
+        CallAnswer::Wishes(relations) => {
+            let wishes = wishes_to_wire(&relations);
+            (0, String::new(), Some(client::call_result::Result::Wishes(wishes)))
+        }
     };
     let retry_after_ms = if code >= Code::OwnerMoving.number() { 200 } else { 0 };
     let result = client::CallResult { code: code.into(), text, retry_after_ms, result };
+    correlated(FrameType::CallResult, corr, &result)
+}
+
+fn correlated(kind: FrameType, corr: u32, message: &impl prost::Message) -> owner_item::Kind {
     owner_item::Kind::Frame(Frame {
-        r#type: FrameType::CallResult.number().into(),
+        r#type: kind.number().into(),
         corr,
         has_corr: true,
-        payload: result.encode_to_vec().into(),
+        payload: message.encode_to_vec().into(),
         ..Frame::default()
     })
 }

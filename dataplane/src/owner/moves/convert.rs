@@ -5,6 +5,7 @@ use iris_core::id::{AccountId, ShardCount};
 use iris_core::seq::{OutboxSeq, ShardSeq};
 use iris_core::shard::Shard;
 use iris_proto::peer::{HotAccount, HotPeer, HotState};
+use iris_proto::stored_relations::{relations_from_stored, relations_to_stored};
 use iris_proto::stored_rows::{PeerNumbers, account_from_stored, account_to_stored};
 use iris_proto::{FormatError, stored};
 
@@ -17,6 +18,7 @@ pub(super) fn hot_to_wire(shard: &Shard) -> HotState {
     let accounts = shard.known_accounts().take(ACCOUNTS_MAX).map(|(account, state)| HotAccount {
         account: account.to_bytes().to_vec().into(),
         state: Some(account_to_stored(state)),
+        relations: Some(relations_to_stored(&state.relations)),
     });
     let peers = shard.peers().map(|(id, peer)| HotPeer {
         shard: id.into(),
@@ -41,7 +43,11 @@ pub(super) fn hot_from_wire(count: ShardCount, hot: HotState) -> Result<Hot, For
     for account in hot.accounts {
         let id = AccountId::from_bytes(&account.account)?;
         let state = account.state.ok_or(FormatError::Missing("state"))?;
-        read.accounts.insert(id, Some(account_from_stored(state)?));
+        let mut state = account_from_stored(state)?;
+        if let Some(relations) = account.relations {
+            state.relations = relations_from_stored(relations)?;
+        }
+        read.accounts.insert(id, Some(state));
     }
     for peer in hot.peers {
         let state = peer.state.ok_or(FormatError::Missing("state"))?;

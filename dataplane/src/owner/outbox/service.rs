@@ -8,6 +8,7 @@ use iris_core::id::{SessionId, ShardCount};
 use iris_core::seq::OutboxSeq;
 use iris_proto::peer::outbox_server::Outbox;
 use iris_proto::peer::{ConfirmBatch, PushBatch};
+use iris_proto::peer_signals::signal_from_peer;
 use iris_proto::stored_rows::outbox_item_from_stored;
 use iris_runtime::rpc::require_role;
 use iris_runtime::task::Tasks;
@@ -82,8 +83,18 @@ async fn take(
             let item = outbox_item_from_stored(seq, stored).map_err(|_| invalid("item"))?;
             parcels.push(Delivery { from, to, seq, parcel: item.parcel });
         }
-        let told = lane.tell(LaneInput::Parcels { link: Some(link), parcels }).await;
-        told.map_err(|_| Status::unavailable("the session is ending"))?;
+        let ending = |_| Status::unavailable("the session is ending");
+        if !parcels.is_empty() {
+            lane.tell(LaneInput::Parcels { link: Some(link), parcels }).await.map_err(ending)?;
+        }
+        let signals = batch.signals.into_iter().filter_map(|item| {
+            let signal = signal_from_peer(item).transpose()?;
+            Some(signal.map_err(|_| Status::invalid_argument("unusable signal")))
+        });
+        let signals: Vec<_> = signals.collect::<Result<_, _>>()?;
+        if !signals.is_empty() {
+            lane.tell(LaneInput::Signals(signals)).await.map_err(ending)?;
+        }
     }
     Ok(())
 }

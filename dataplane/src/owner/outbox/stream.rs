@@ -5,12 +5,12 @@ use std::sync::Arc;
 use iris_core::id::{SessionId, ShardId};
 use iris_core::seq::{Epoch, OutboxSeq};
 use iris_proto::peer::outbox_client::OutboxClient;
-use iris_proto::peer::{ConfirmBatch, ConfirmItem, PushBatch, PushItem, PushOpen, confirm_item};
+use iris_proto::peer::{ConfirmBatch, ConfirmItem, PushBatch, PushOpen, confirm_item};
 use iris_runtime::rpc;
 use iris_runtime::tls::Role;
 
 use super::super::inputs::{LaneInput, PeerNews};
-use super::Router;
+use super::{Router, ToPeer};
 use crate::queue::Queue;
 use crate::route::Destination;
 
@@ -18,7 +18,7 @@ use crate::route::Destination;
 pub(super) async fn run(
     router: &Arc<Router>,
     destination: &Destination,
-    queue: &Arc<Queue<PushItem>>,
+    queue: &Arc<Queue<ToPeer>>,
 ) -> String {
     let channel = match rpc::connect(&router.identity, Role::Owner, &destination.address).await {
         Ok(channel) => channel,
@@ -50,12 +50,19 @@ pub(super) async fn run(
 
 fn batches(
     open: PushOpen,
-    queue: Arc<Queue<PushItem>>,
+    queue: Arc<Queue<ToPeer>>,
 ) -> impl futures::Stream<Item = PushBatch> + Send + 'static {
-    let first = PushBatch { open: Some(open), items: Vec::new() };
+    let first = PushBatch { open: Some(open), ..PushBatch::default() };
     let rest = futures::stream::unfold(queue, |queue| async move {
-        let (items, _) = queue.take().await?;
-        Some((PushBatch { open: None, items }, queue))
+        let (taken, _) = queue.take().await?;
+        let mut batch = PushBatch::default();
+        for item in taken {
+            match item {
+                ToPeer::Push(item) => batch.items.push(item),
+                ToPeer::Signal(item) => batch.signals.push(item),
+            }
+        }
+        Some((batch, queue))
     });
     futures::StreamExt::chain(futures::stream::iter([first]), rest)
 }

@@ -43,6 +43,7 @@ pub(super) fn start() -> Start {
         access: Some(("token".into(), 900_000)),
         stream_gen: 1,
         cursor: InboxSeq(10),
+        marks: 0,
         next_client_seq: ClientSeq(1),
         undecided: VecDeque::new(),
         seed: 7,
@@ -72,6 +73,7 @@ pub(super) fn deliver(first: u64, count: u64) -> wire::Deliver {
             body: vec![0; 100].into(),
             expires_at_ms: 0,
             clock: n,
+            about: None,
         })),
     };
     wire::Deliver { first_inbox_seq: first, entries: (first..first + count).map(entry).collect() }
@@ -155,6 +157,7 @@ impl Rig {
             msg_id: MsgId([5; 16]),
             bodies: Bodies::Shared(vec![b'x'; body].into()),
             expires_at_ms: 0,
+            about: None,
         };
         let seq = self.session.submit(&draft, &mut out).unwrap();
         self.perform(out);

@@ -197,6 +197,7 @@ fn messages_that_cannot_be_sent_get_no_number() {
         msg_id: MsgId([5; 16]),
         bodies: Bodies::Shared(vec![b'x'; bytes].into()),
         expires_at_ms: 0,
+        about: None,
     };
     let large = rig.session.submit(&draft(65_537), &mut out);
     assert_eq!(large, Err(Unsendable::TooLarge));

@@ -126,6 +126,7 @@ fn session(device: usize, disk: &State, seed: u64) -> Session {
             access: None,
             stream_gen: disk.stream_gen,
             cursor: disk.cursor,
+            marks: disk.marks_version,
             next_client_seq: disk.next_client_seq,
             undecided: disk.undecided.clone(),
             seed,
@@ -217,6 +218,7 @@ impl World {
             msg_id: MsgId([body; 16]),
             bodies: Bodies::Shared(vec![body; usize::from(body)].into()),
             expires_at_ms: 0,
+            about: None,
         };
         self.devices[from].session.submit(&draft, &mut out).unwrap();
         self.perform(from, out);
@@ -422,6 +424,9 @@ impl Device {
             Event::Connected { .. }
             | Event::Disconnected { .. }
             | Event::Nacked { .. }
+            | Event::Marked { .. }
+            | Event::Presence { .. }
+            | Event::Typing(_)
             | Event::Acked { .. } => {}
             Event::Missed { .. } => panic!("nothing expires here"),
         }

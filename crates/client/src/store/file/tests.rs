@@ -52,6 +52,7 @@ fn incoming(seq: u64) -> Place {
         body: vec![b'x'; 100].into(),
         expires_at_ms: 0,
         clock: Hlc(seq),
+        about: None,
     });
     Place { seq: InboxSeq(seq), clock_ms: seq, content }
 }
@@ -93,7 +94,9 @@ fn the_own_body_comes_back_with_the_copy() {
         msg_id: MsgId([1; 16]),
         to: Address::Account(account(2)),
         body: Bytes::new(),
+        expires_at_ms: 0,
         clock: Hlc(1),
+        about: None,
     };
     let place = Place { seq: InboxSeq(1), clock_ms: 1, content: Content::Sent(copy) };
     store.append(vec![Record::Decided { upto: ClientSeq(1) }], false).unwrap();

@@ -167,6 +167,14 @@ impl World {
                 Action::LoadInbox { shard, account, after, upto } => {
                     self.loads.push_back((shard, Load::Inbox(account, after, upto)));
                 }
+                Action::ReadForReceipts { shard, account, after, upto } => {
+                    self.loads.push_back((shard, Load::Receipts(account, after, upto)));
+                }
+                Action::LoadMarks { shard, account, conn, .. } => {
+                    self.loads.push_back((shard, Load::Marks(account, conn)));
+                }
+                // These clients fetch nothing, and watch nobody.
+                Action::Fetch { .. } | Action::Signal { .. } => {}
                 Action::ToConn { conn, what, .. } => self.to_clients.push_back((conn, what)),
                 Action::Answer { .. } => {}
                 // The other shard is not served at the moment: it is pushed to again later.

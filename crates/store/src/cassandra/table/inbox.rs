@@ -2,21 +2,24 @@
 //!
 //! A run never crosses a partition and never holds more than 32 places, so that the rows that can
 //! cover a place are those whose first place is at most 31 below it. Runs of two owners may overlap:
-//! each place is taken from the newest row that has it. Never deleted; a row expires.
+//! each place is taken from the newest row that has it. Never deleted; a row expires, and what its
+//! messages' authors gave less time expires before.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use iris_core::account::InboxItem;
+use futures::{StreamExt as _, TryStreamExt as _};
+use iris_core::account::{InboxContent, InboxItem};
+use iris_core::clock::{LogicalTimestamp, WallMs};
 use iris_core::id::AccountId;
 use iris_core::seq::InboxSeq;
-use iris_core::shard::InboxRun;
+use iris_core::shard::{Erasure, InboxRun};
 use iris_proto::stored_rows;
 
 use crate::StoreError;
 use crate::cassandra::client::{Client, Kind, Statement, undecodable};
-use crate::cassandra::derived::{DerivedStatement, Slots, Stamped};
+use crate::cassandra::derived::{self, DerivedStatement, Slots, Stamped};
 use crate::cassandra::value::{bigint, number, present};
 
 /// Places of one partition.
@@ -25,23 +28,43 @@ const BUCKET_PLACES: u64 = 1024;
 const RUN_PLACES_MAX: u64 = 32;
 /// Rows of one page: of runs of about 16 KiB, what one read should bring.
 const PAGE: i32 = 16;
+/// Rows with two cells that are written at once.
+const PAIRS_AT_ONCE: usize = 16;
 
-type Columns = (i64, Option<Bytes>, Option<i64>);
+type Columns = (i64, Option<Bytes>, Option<i64>, Option<Bytes>, Option<i64>);
+/// Account, partition, first place.
+type Key = ([u8; 16], i64, i64);
+/// The values of a row.
+type Lasting = ([u8; 16], i64, i64, Bytes, i32);
+/// The values of its cell that expires sooner.
+type Passing = (i32, Option<Bytes>, [u8; 16], i64, i64);
 
 #[derive(Debug)]
 pub(in crate::cassandra) struct Inbox {
     insert: DerivedStatement,
+    set_expiring: DerivedStatement,
     range: Statement,
     ttl_s: i32,
+}
+
+/// A row, as it is read.
+#[derive(Debug)]
+struct Row {
+    first: InboxSeq,
+    items: Vec<InboxItem>,
+    written: i64,
 }
 
 impl Inbox {
     pub(super) async fn prepare(client: &Client, ttl_s: i32) -> Result<Self, StoreError> {
         let columns = ["account", "bucket", "first", "run"];
-        let range = "SELECT first, run, WRITETIME(run) FROM {keyspace}.inbox \
+        let range = "SELECT first, run, WRITETIME(run), expiring, WRITETIME(expiring) \
+                     FROM {keyspace}.inbox \
                      WHERE account = ? AND bucket = ? AND first >= ? AND first <= ?";
+        let key = "account = ? AND bucket = ? AND first = ?";
         Ok(Self {
             insert: DerivedStatement::insert(client, "inbox", &columns, true).await?,
+            set_expiring: DerivedStatement::set_for(client, "inbox", "expiring", key).await?,
             range: client.prepare(Kind::Read, range).await?,
             ttl_s,
         })
@@ -54,20 +77,124 @@ impl Inbox {
         runs: &[InboxRun],
     ) -> Result<(), StoreError> {
         let mut partitions: BTreeMap<(AccountId, u64), Vec<_>> = BTreeMap::new();
+        let mut pairs = Vec::new();
         for run in runs {
             for (bucket, first, items) in pieces(&run.items) {
-                let bytes = stored_rows::encode_inbox_run(items);
-                let key = (run.account.to_bytes(), bigint("bucket", bucket)?);
-                let first = bigint("place", first.0)?;
-                let stamped = Stamped {
-                    bytes: bytes.len(),
-                    values: (key.0, key.1, first, bytes, self.ttl_s),
-                    timestamp: run.timestamp,
-                };
-                partitions.entry((run.account, bucket)).or_default().push(stamped);
+                let key =
+                    (run.account.to_bytes(), bigint("bucket", bucket)?, bigint("place", first.0)?);
+                match self.cells(key, items, run.timestamp) {
+                    (lasting, None) => {
+                        partitions.entry((run.account, bucket)).or_default().push(lasting);
+                    }
+                    (lasting, Some(passing)) => pairs.push((lasting, passing)),
+                }
             }
         }
-        self.insert.write(client, slots, partitions.into_values().collect()).await
+        let pairs = pairs.into_iter().map(|pair| self.write_pair(client, slots, pair));
+        let pairs = futures::stream::iter(pairs).buffer_unordered(PAIRS_AT_ONCE);
+        tokio::try_join!(
+            self.insert.write(client, slots, partitions.into_values().collect()),
+            pairs.try_collect::<()>(),
+        )?;
+        Ok(())
+    }
+
+    async fn write_pair(
+        &self,
+        client: &Client,
+        slots: &Slots,
+        (lasting, passing): (Stamped<Lasting>, Stamped<Passing>),
+    ) -> Result<(), StoreError> {
+        derived::write_pair(client, slots, (&self.insert, lasting), (&self.set_expiring, passing))
+            .await
+    }
+
+    /// A row with its items, and the cell of those that expire before it, if there are any.
+    fn cells(
+        &self,
+        (account, bucket, first): Key,
+        items: &[InboxItem],
+        timestamp: LogicalTimestamp,
+    ) -> (Stamped<Lasting>, Option<Stamped<Passing>>) {
+        let (lasting, passing) = parted(items);
+        let bytes = stored_rows::encode_inbox_run(&lasting);
+        let lasting = Stamped {
+            bytes: bytes.len(),
+            values: (account, bucket, first, bytes, self.ttl_s),
+            timestamp,
+        };
+        let last = passing.iter().filter_map(expires_at).max();
+        let left_s = last.map_or(0, |last| last.0.saturating_sub(now().0).div_ceil(1000));
+        let ttl_s = i32::try_from(left_s).unwrap_or(self.ttl_s).min(self.ttl_s);
+        let bytes = stored_rows::encode_inbox_run(&passing);
+        let passing = (ttl_s > 0).then(|| Stamped {
+            bytes: bytes.len(),
+            values: (ttl_s, Some(bytes), account, bucket, first),
+            timestamp,
+        });
+        (lasting, passing)
+    }
+
+    /// Takes the body of an erased message out of every row that has it.
+    pub(in crate::cassandra) async fn erase(
+        &self,
+        client: &Client,
+        slots: &Slots,
+        erasure: &Erasure,
+        place: InboxSeq,
+    ) -> Result<(), StoreError> {
+        // The other places of a row are written as the newest rows have them: whatever is erased there
+        // stays erased.
+        let around = RUN_PLACES_MAX - 1;
+        let bucket = bucket_of(place);
+        let (from, upto) = (place.0.saturating_sub(2 * around), place.0 + around);
+        let mut rows = Vec::new();
+        let take = |row| {
+            rows.push(row);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.rows(client, (erasure.account, bucket), (from, upto), take).await?;
+        let mut newest: BTreeMap<InboxSeq, (i64, &InboxItem)> = BTreeMap::new();
+        for row in &rows {
+            for item in &row.items {
+                let known = newest.get(&item.seq).map(|(written, _)| *written);
+                if known.is_none_or(|known| known < row.written) {
+                    newest.insert(item.seq, (row.written, item));
+                }
+            }
+        }
+        let is_it = |item: &InboxItem| {
+            item.seq == place
+                && matches!(&item.content, InboxContent::Message(message)
+                if message.sender == erasure.author && message.msg_id == erasure.msg_id)
+        };
+        for row in rows.iter().filter(|row| row.items.iter().any(is_it)) {
+            let item = |item: &InboxItem| {
+                let newest = newest.get(&item.seq).map_or(item, |(_, newest)| newest);
+                let content = if is_it(item) { InboxContent::Hole } else { newest.content.clone() };
+                InboxItem { content, ..newest.clone() }
+            };
+            let items: Vec<_> = row.items.iter().map(item).collect();
+            self.rewrite(client, slots, erasure, (bucket, row.first), &items).await?;
+        }
+        Ok(())
+    }
+
+    async fn rewrite(
+        &self,
+        client: &Client,
+        slots: &Slots,
+        erasure: &Erasure,
+        (bucket, first): (u64, InboxSeq),
+        items: &[InboxItem],
+    ) -> Result<(), StoreError> {
+        let key =
+            (erasure.account.to_bytes(), bigint("bucket", bucket)?, bigint("place", first.0)?);
+        let timestamp = erasure.timestamp;
+        let (lasting, passing) = self.cells(key, items, timestamp);
+        // Nothing is left of a cell whose messages are gone.
+        let gone = Stamped { bytes: 0, values: (0, None, key.0, key.1, key.2), timestamp };
+        self.write_pair(client, slots, (lasting, passing.unwrap_or(gone))).await
     }
 
     pub(in crate::cassandra) async fn read(
@@ -95,21 +222,76 @@ impl Inbox {
         bucket: u64,
         page: &mut Page,
     ) -> Result<(), StoreError> {
-        let begin = bucket * BUCKET_PLACES;
-        let from = page.wanted.0.0.saturating_sub(RUN_PLACES_MAX - 1).max(begin);
-        let upto = page.wanted.1.0.min(begin + BUCKET_PLACES - 1);
-        let bucket = bigint("bucket", bucket)?;
-        let values = (account.to_bytes(), bucket, bigint("place", from)?, bigint("place", upto)?);
-        let take = |(first, run, written): Columns| {
-            let first = InboxSeq(number("first", first)?);
-            let run = stored_rows::decode_inbox_run(present("run", run)?).map_err(undecodable)?;
+        let from = page.wanted.0.0.saturating_sub(RUN_PLACES_MAX - 1);
+        let range = (from, page.wanted.1.0);
+        let take = |row: Row| {
             // Rows come in the order of their first places: no later one covers a place below.
-            page.settle(first);
-            page.offer(run, present("write timestamp", written)?);
+            page.settle(row.first);
+            page.offer(row.items, row.written);
             Ok(if page.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
+        self.rows(client, (account, bucket), range, take).await
+    }
+
+    /// Reads the rows of a partition whose first places are in a range.
+    async fn rows(
+        &self,
+        client: &Client,
+        (account, bucket): (AccountId, u64),
+        (from, upto): (u64, u64),
+        mut take: impl FnMut(Row) -> Result<ControlFlow<()>, StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        let begin = bucket * BUCKET_PLACES;
+        let (from, upto) = (from.max(begin), upto.min(begin + BUCKET_PLACES - 1));
+        let bucket = bigint("bucket", bucket)?;
+        let values = (account.to_bytes(), bucket, bigint("place", from)?, bigint("place", upto)?);
+        let take = |columns: Columns| row_of(columns).and_then(&mut take);
         client.pages(&self.range, PAGE, values, take).await
     }
+}
+
+/// Puts a row's two cells together. One that was written after the other says more of its places.
+fn row_of((first, run, written, expiring, expiring_written): Columns) -> Result<Row, StoreError> {
+    let first = InboxSeq(number("first", first)?);
+    let mut items = stored_rows::decode_inbox_run(present("run", run)?).map_err(undecodable)?;
+    let written = present("write timestamp", written)?;
+    if let Some(expiring) = expiring
+        && expiring_written == Some(written)
+    {
+        for passing in stored_rows::decode_inbox_run(expiring).map_err(undecodable)? {
+            if let Some(item) = items.iter_mut().find(|item| item.seq == passing.seq) {
+                *item = passing;
+            }
+        }
+    }
+    Ok(Row { first, items, written })
+}
+
+/// The items of a row, with holes for those that expire on their own; and those.
+fn parted(items: &[InboxItem]) -> (Vec<InboxItem>, Vec<InboxItem>) {
+    let passing: Vec<_> = items.iter().filter(|i| expires_at(i).is_some()).cloned().collect();
+    let lasting = items.iter().map(|item| match expires_at(item) {
+        Some(_) => InboxItem { content: InboxContent::Hole, ..item.clone() },
+        None => item.clone(),
+    });
+    (lasting.collect(), passing)
+}
+
+fn expires_at(item: &InboxItem) -> Option<WallMs> {
+    match &item.content {
+        InboxContent::Message(message) if message.expires_at_ms != 0 => {
+            Some(WallMs(message.expires_at_ms))
+        }
+        InboxContent::Message(_) | InboxContent::Notice(_) | InboxContent::Hole => None,
+    }
+}
+
+/// A cell is given the time that is left by the clock of its writer; what decides whether a message is
+/// shown is the shard's own clock.
+#[expect(clippy::disallowed_methods, reason = "it decides nothing but when a cell may go")]
+fn now() -> WallMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// What was read of the wanted places.

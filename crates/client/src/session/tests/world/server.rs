@@ -167,6 +167,8 @@ fn entry(d: usize, item: &Item) -> wire::InboxEntry {
             to: send.to,
             body: if here { Bytes::new() } else { send.body },
             clock: 1,
+            about: send.about,
+            expires_at_ms: send.expires_at_ms,
         })
     } else {
         Kind::Incoming(wire::Incoming {
@@ -176,6 +178,7 @@ fn entry(d: usize, item: &Item) -> wire::InboxEntry {
             body: send.body,
             expires_at_ms: 0,
             clock: 1,
+            about: send.about,
         })
     };
     wire::InboxEntry { clock_ms: 1, kind: Some(kind) }

@@ -64,6 +64,7 @@ impl Person {
             stream_gen: self.stream_gen,
             window_messages: 256,
             window_bytes: 256 * 1024,
+            marks: 0,
             begun,
         }));
     }
@@ -101,6 +102,7 @@ impl World {
             to,
             bodies: Bodies::Shared(Bytes::copy_from_slice(&id)),
             expires_at_ms: 0,
+            about: None,
         };
         person.to_server.push_back(Input::Send { conn, send });
     }
@@ -200,7 +202,11 @@ impl World {
                 }
             }
             ToConn::Closed { .. } => person.conn = None,
-            ToConn::Result { .. } => {}
+            ToConn::Marks { .. }
+            | ToConn::Presence { .. }
+            | ToConn::Typing(_)
+            | ToConn::Page { .. }
+            | ToConn::Result { .. } => {}
         }
     }
 

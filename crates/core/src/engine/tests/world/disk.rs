@@ -8,7 +8,7 @@ use crate::clock::Hlc;
 use crate::entry::Entry;
 use crate::id::{AccountId, ShardId};
 use crate::seq::{BlockSeq, InboxSeq, OutboxSeq, ShardSeq};
-use crate::shard::{Flush, Input, OutboxItem};
+use crate::shard::{Conn, Flush, Input, MarksPage, OutboxItem};
 
 /// What the store holds: only what was acknowledged as written.
 #[derive(Default)]
@@ -30,6 +30,15 @@ type Numbers = (OutboxSeq, OutboxSeq, OutboxSeq, ShardSeq);
 pub(super) enum Load {
     Account(AccountId),
     Inbox(AccountId, InboxSeq, InboxSeq),
+    Receipts(AccountId, InboxSeq, InboxSeq),
+    Marks(AccountId, Conn),
+}
+
+impl Disk {
+    fn places(&self, account: AccountId, after: InboxSeq, upto: InboxSeq) -> Vec<InboxItem> {
+        let range = (account, after.next())..=(account, upto);
+        self.inbox.range(range).take(40).map(|(_, item)| item.clone()).collect()
+    }
 }
 
 impl World {
@@ -55,9 +64,15 @@ impl World {
                 Input::Loaded { account, state: self.disk.accounts.get(&account).cloned() }
             }
             Load::Inbox(account, asked, upto) => {
-                let range = (account, asked.next())..=(account, upto);
-                let items = self.disk.inbox.range(range).take(40).map(|(_, i)| i.clone()).collect();
+                let items = self.disk.places(account, asked, upto);
                 Input::InboxLoaded { account, asked, items: Some(items) }
+            }
+            Load::Receipts(account, after, upto) => {
+                let items = self.disk.places(account, after, upto);
+                Input::ReceiptsRead { account, after, items: Some(items) }
+            }
+            Load::Marks(account, conn) => {
+                Input::MarksLoaded { account, conn, page: Some(MarksPage::default()) }
             }
         };
         self.feed(shard, input);
@@ -69,6 +84,10 @@ impl World {
         let input = match load {
             Load::Account(account) => Input::LoadFailed { account },
             Load::Inbox(account, asked, _) => Input::InboxLoaded { account, asked, items: None },
+            Load::Receipts(account, after, _) => {
+                Input::ReceiptsRead { account, after, items: None }
+            }
+            Load::Marks(account, conn) => Input::MarksLoaded { account, conn, page: None },
         };
         self.feed(shard, input);
     }
