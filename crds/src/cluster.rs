@@ -84,7 +84,7 @@ pub struct IrisClusterSpec {
     /// How long messages are kept.
     #[serde(default)]
     pub retention: Retention,
-    /// Bounds of each edge.
+    /// Bounds of each edge, and of who sends.
     #[serde(default)]
     pub limits: Limits,
     /// What runs.
@@ -254,7 +254,7 @@ impl Default for Retention {
     }
 }
 
-/// Bounds of each edge.
+/// Bounds of each edge, and of who sends.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
@@ -267,6 +267,10 @@ pub struct Limits {
     /// Accounts that may be registered in a second, by edge.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub registrations_per_second: u32,
+    /// Messages that a device may send in a second, over time; its account twice as many. Whoever was
+    /// silent may be four seconds ahead.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub sends_per_second: u32,
 }
 
 impl Default for Limits {
@@ -275,6 +279,7 @@ impl Default for Limits {
             handshakes_per_second: 2_000,
             connections_per_edge: 18_000,
             registrations_per_second: 50,
+            sends_per_second: 500,
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 use iris_boot::{Booted, PodArgs};
+use iris_core::rate::Rates;
 use iris_core::seq::HomeGen;
-use iris_core::shard::Retention;
+use iris_core::shard::Policy;
 use iris_dataplane::boot;
 use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
@@ -82,7 +83,10 @@ fn owner_config(pod: &PodArgs, booted: &Booted) -> OwnerConfig {
         lanes: u8::try_from(cores.clamp(1, LANES_MAX)).unwrap_or(1),
         shard_count: booted.shard_count,
         home_gen: HomeGen(0),
-        retention: Retention { history: booted.settings.retention.history_days > 0 },
+        policy: Policy {
+            history: booted.settings.retention.history_days > 0,
+            rates: Rates::of_devices(booted.settings.limits.sends_per_second),
+        },
         password_memory_kib: PASSWORD_MEMORY_KIB,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -7,14 +7,15 @@ mod operator;
 mod parts;
 mod relay;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use iris_client::{Carrier, Connector, Trust};
 use iris_coord::SharedCoord;
 use iris_core::id::ShardCount;
-use iris_core::shard::Retention;
+use iris_core::rate::Rates;
+use iris_core::shard::Policy;
 use iris_dataplane::token::{SigningKeys, Tokens, VerifyingKeys};
 use iris_runtime::clock::{SharedClock, SystemClock};
 use iris_runtime::local_pki::LocalPki;
@@ -131,9 +132,14 @@ impl Region {
         Ok(Connector::new(vec![address], &Trust::File(self.ca.clone()), carrier)?)
     }
 
-    /// What is kept.
-    fn retention(&self) -> Retention {
-        Retention { history: self.shape.history }
+    /// The file with the authority that signs what clients are shown.
+    pub fn ca(&self) -> &Path {
+        &self.ca
+    }
+
+    /// What holds for all shards.
+    fn policy(&self) -> Policy {
+        Policy { history: self.shape.history, rates: Rates::default() }
     }
 
     /// Ends everything at once.

@@ -45,6 +45,7 @@ pub fn build(
             handshakes_per_second: spec.limits.handshakes_per_second,
             connections_per_edge: spec.limits.connections_per_edge,
             registrations_per_second: spec.limits.registrations_per_second,
+            sends_per_second: spec.limits.sends_per_second,
         },
         token_issuer: token_issuer
             .unwrap_or_else(|| format!("https://iris.dev/{namespace}/{name}")),

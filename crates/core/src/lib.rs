@@ -24,6 +24,7 @@ pub mod migration;
 pub mod mutation;
 pub mod placement;
 pub mod ranges;
+pub mod rate;
 pub mod relation;
 pub mod seq;
 pub mod shard;

@@ -21,6 +21,12 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 pub const SENDS_IN_FLIGHT_MAX: u32 = 256;
 /// Bytes of such sends.
 pub const SENDS_IN_FLIGHT_BYTES_MAX: u32 = 256 * 1024;
+/// Sends of a device in a second, by default; its account sends twice as fast.
+pub const SENDS_PER_SECOND: u32 = 500;
+/// Who was silent may be so many seconds ahead of the rate.
+pub const SEND_BURST_SECONDS: u32 = 4;
+/// Conversations of an account of which it is known how fast they go.
+pub const PACED_CONVERSATIONS_MAX: usize = 64;
 /// Decided sends whose outcome is kept for a device that asks again.
 pub const OUTCOMES_KEPT: u64 = 256;
 /// Credit that a device may grant for deliveries, in messages.

@@ -36,6 +36,7 @@ use crate::entry::{Entry, Op, Progress};
 use crate::id::{AccountId, DeviceNo, ShardCount, ShardId};
 use crate::limits;
 use crate::message::Address;
+use crate::rate::Rates;
 use crate::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use crate::signal::Signal;
 
@@ -65,18 +66,20 @@ pub struct ShardKey {
     pub epoch: Epoch,
 }
 
-/// How long things are kept.
+/// What people chose for all shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
+pub struct Policy {
     /// Whether what every device has acknowledged is kept for later devices and for history.
     pub history: bool,
+    /// How fast sends are taken.
+    pub rates: Rates,
 }
 
 /// A shard. See the module.
 #[derive(Debug, Clone)]
 pub struct Shard {
     key: ShardKey,
-    retention: Retention,
+    policy: Policy,
     /// The position of the next entry.
     next_seq: ShardSeq,
     /// Positions below are released.

@@ -168,6 +168,8 @@ pub struct Limits {
     pub connections_per_edge: u32,
     /// Accounts that may be registered in a second, by edge.
     pub registrations_per_second: u32,
+    /// Messages that a device may send in a second.
+    pub sends_per_second: u32,
 }
 
 impl Default for Limits {
@@ -176,6 +178,7 @@ impl Default for Limits {
             handshakes_per_second: 2_000,
             connections_per_edge: 18_000,
             registrations_per_second: 50,
+            sends_per_second: 500,
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Sometimes {
     pub read_back: u64,
     /// Devices that learned that something of theirs arrived or was read.
     pub receipts: u64,
+    /// Sends that came faster than they may.
+    pub sends_too_fast: u64,
     /// Devices that were told whether somebody is there.
     pub presences: u64,
     /// Devices that learned that something was erased.
@@ -57,7 +59,7 @@ pub struct Sometimes {
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 20] {
+    pub fn all(&self) -> [(&'static str, u64); 21] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -76,6 +78,7 @@ impl Sometimes {
             ("connections attached again", self.reattached),
             ("pages read from the store", self.read_back),
             ("receipts", self.receipts),
+            ("sends put off as too fast", self.sends_too_fast),
             ("presences", self.presences),
             ("erasures", self.erasures),
             ("pages of history", self.pages),
@@ -101,6 +104,7 @@ impl Sometimes {
         self.reattached += other.reattached;
         self.read_back += other.read_back;
         self.receipts += other.receipts;
+        self.sends_too_fast += other.sends_too_fast;
         self.presences += other.presences;
         self.erasures += other.erasures;
         self.pages += other.pages;

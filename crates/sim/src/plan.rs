@@ -20,6 +20,8 @@ pub struct Plan {
     pub people: Vec<u8>,
     /// Whether history is kept that every device has.
     pub history: bool,
+    /// Messages that a device may send in a second.
+    pub sends_per_second: u32,
     /// A block holds at most so many entries.
     pub block_entries: usize,
     /// So many of a thousand requests take a hundred times as long as others.

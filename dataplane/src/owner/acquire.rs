@@ -266,7 +266,7 @@ impl Acquirer {
             epoch,
         };
         let now = self.clock.now().mono;
-        let shard_state = Shard::recover(key, self.config.retention, now, recovered)?;
+        let shard_state = Shard::recover(key, self.config.policy, now, recovered)?;
         let shard_state = Box::new(shard_state);
         let lane = self.lanes.of(shard);
         lane.ask(|done| LaneInput::Serve { shard: shard_state, first_block, done }).await?;

@@ -2,7 +2,7 @@
 
 use iris_core::id::ShardCount;
 use iris_core::seq::HomeGen;
-use iris_core::shard::Retention;
+use iris_core::shard::Policy;
 
 /// Settings of one owner process.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct OwnerConfig {
     pub shard_count: ShardCount,
     /// The region's place in each shard's history of homes.
     pub home_gen: HomeGen,
-    /// How long things are kept.
-    pub retention: Retention,
+    /// What people chose for all shards.
+    pub policy: Policy,
     /// Argon2id, in KiB of memory; see `password`.
     pub password_memory_kib: u32,
     /// This program's version, shown in the map's status.

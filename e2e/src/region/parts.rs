@@ -66,7 +66,7 @@ impl Region {
                 lanes: self.shape.lanes,
                 shard_count: self.count,
                 home_gen: HomeGen(0),
-                retention: self.retention(),
+                policy: self.policy(),
                 password_memory_kib: 64,
                 version: "test".to_owned(),
             },

@@ -30,8 +30,12 @@ fn every_shard_moves(stage: &Stage) -> Report {
     let moved: Value = serde_json::from_str(&stage.kubectl(get).unwrap()).unwrap();
     let mut shards: Vec<u64> = Vec::new();
     for migration in moved["items"].as_array().unwrap() {
-        assert_eq!(migration["status"]["result"], "Succeeded", "{migration}");
-        shards.push(migration["spec"]["shard"].as_u64().unwrap());
+        if migration["status"]["result"] == "Succeeded" {
+            shards.push(migration["spec"]["shard"].as_u64().unwrap());
+        } else {
+            // It was ordered again.
+            println!("{}", migration["status"]);
+        }
     }
     shards.sort_unstable();
     assert_eq!(shards, (0..64).collect::<Vec<u64>>());

@@ -10,8 +10,9 @@ use iris_controlplane::replica::{Replica, ReplicaConfig};
 use iris_coord::SharedCoord;
 use iris_coord::memory::MemoryCoord;
 use iris_core::id::ShardCount;
+use iris_core::rate::Rates;
 use iris_core::seq::HomeGen;
-use iris_core::shard::Retention;
+use iris_core::shard::Policy;
 use iris_dataplane::control::ControlPlane;
 use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
@@ -186,7 +187,7 @@ impl Shared {
                 lanes: LANES,
                 shard_count: self.count,
                 home_gen: HomeGen(0),
-                retention: Retention { history: true },
+                policy: Policy { history: true, rates: Rates::default() },
                 password_memory_kib: PASSWORD_MEMORY_KIB,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },

@@ -125,6 +125,9 @@ pub struct Migrate {
     /// With --wait: moves under way at the same time
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub parallel: u16,
+    /// With --wait: order a move again so often when its shard could not be emptied in time and serves on
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub retries: u8,
     /// Say what would be moved, and move nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -57,7 +57,13 @@ struct Board {
     queue: VecDeque<Move>,
     active: BTreeMap<String, Followed>,
     ended: Vec<Followed>,
+    /// How often a move may be ordered again, and how often each shard's was.
+    retries: u8,
+    again: BTreeMap<u32, u8>,
 }
+
+/// Why a move failed without harm: its shard had too much to write, and serves on where it is.
+const SOURCE_NOT_READY: &str = "SourceNotReady";
 
 pub(super) async fn run(
     mut orders: Orders,
@@ -68,7 +74,7 @@ pub(super) async fn run(
     let (began, total) = (Instant::now(), moves.len());
     let until = began + args.timeout;
     let mut watch = pin!(watcher(orders.api.clone(), watcher::Config::default()).default_backoff());
-    let mut board = Board::new(moves);
+    let mut board = Board::new(moves, args.retries);
     let mut tell_at = Instant::now() + TELL;
     while !board.is_done() {
         while board.active.len() < usize::from(args.parallel)
@@ -102,8 +108,9 @@ pub(super) async fn run(
 }
 
 impl Board {
-    fn new(moves: Vec<Move>) -> Self {
-        Self { queue: moves.into(), active: BTreeMap::new(), ended: Vec::new() }
+    fn new(moves: Vec<Move>, retries: u8) -> Self {
+        let (active, ended, again) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { queue: moves.into(), active, ended, retries, again }
     }
 
     fn is_done(&self) -> bool {
@@ -150,15 +157,26 @@ impl Board {
         followed.committed_epoch = status.committed_epoch;
         let why = conditions::find(&status.conditions, "Succeeded")
             .or_else(|| conditions::find(&status.conditions, "Stalled"));
+        let not_ready = why.is_some_and(|condition| condition.reason == SOURCE_NOT_READY);
         let why = why.map(|condition| condition.message.clone()).unwrap_or_default();
         if let Some(result) = status.result {
             followed.result = Some(format!("{result:?}"));
             followed.why = if result == ResultName::Succeeded { String::new() } else { why };
             if let Some(ended) = self.active.remove(&name) {
-                self.end(ended);
+                self.end_or_retry(ended, not_ready);
             }
         } else {
             followed.why = why;
+        }
+    }
+
+    fn end_or_retry(&mut self, ended: Followed, not_ready: bool) {
+        let again = self.again.entry(ended.a_move.shard).or_default();
+        if not_ready && *again < self.retries {
+            *again += 1;
+            self.queue.push_back(ended.a_move);
+        } else {
+            self.end(ended);
         }
     }
 
@@ -292,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_move_is_followed_to_its_end() {
-        let mut board = Board::new(vec![a_move(7)]);
+        let mut board = Board::new(vec![a_move(7)], 0);
         let first = board.queue.pop_front().unwrap();
         board.ordered(first, Ok("m-7-e1-1".to_owned()));
         let status = IrisShardMigrationStatus {
@@ -312,7 +330,7 @@ mod tests {
 
     #[test]
     fn refused_deleted_and_failed_moves_end_too() {
-        let mut board = Board::new(Vec::new());
+        let mut board = Board::new(Vec::new(), 2);
         board.ordered(a_move(1), Err(Failure::new("no")));
         board.ordered(a_move(2), Ok("m-2-e1-1".to_owned()));
         board.ordered(a_move(3), Ok("m-3-e1-1".to_owned()));
@@ -322,5 +340,25 @@ mod tests {
         assert!(board.is_done());
         assert!(board.ended.iter().all(|one| !one.succeeded()));
         assert_eq!(board.ended.len(), 3);
+    }
+
+    #[test]
+    fn a_move_whose_shard_serves_on_is_ordered_again_but_not_for_ever() {
+        let mut board = Board::new(vec![a_move(7)], 2);
+        let status = serde_json::json!({"result": "Failed", "conditions": [{
+            "type": "Succeeded", "status": "False", "reason": "SourceNotReady", "observedGeneration": 1,
+            "message": "the shard could not be emptied; it serves on",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]});
+        for n in 1..=3 {
+            assert!(!board.is_done(), "order {n}");
+            let again = board.queue.pop_front().unwrap();
+            let name = format!("m-7-e1-{n}");
+            board.ordered(again, Ok(name.clone()));
+            board.watched(watcher::Event::Apply(object(&name, status.clone())));
+        }
+        assert!(board.is_done());
+        assert_eq!(board.ended.len(), 1);
+        assert!(board.ended[0].why.contains("serves on"));
     }
 }

@@ -61,8 +61,8 @@ pub(super) struct Open {
     keepalive_us: u64,
     /// When the last frame came.
     heard_at: MonoUs,
-    /// PING is on its way.
-    pinged: bool,
+    /// When PING last went out: the server, too, gives up whom it does not hear.
+    pinged_at: MonoUs,
     /// A message was received or decided on it.
     useful: bool,
     /// The server asked to leave: when, and where to.
@@ -205,9 +205,10 @@ impl Session {
             Link::Dialing | Link::Stopped(_) => None,
             Link::Greeting(greeting) => Some(greeting.until),
             Link::Open(open) => {
-                let life = open.heard_at.0 + open.keepalive_us * if open.pinged { 2 } else { 1 };
+                let silent = MonoUs(open.heard_at.0 + 2 * open.keepalive_us);
+                let ping = MonoUs(open.pinged_at.0 + open.keepalive_us);
                 let leave = open.leave.as_ref().map(|(at, _, _)| *at);
-                Some(leave.map_or(MonoUs(life), |at| at.min(MonoUs(life))))
+                leave.into_iter().chain([silent, ping]).min()
             }
         }
     }
@@ -248,8 +249,8 @@ impl Session {
                 if silent_us >= 2 * open.keepalive_us {
                     let why = Why::Lost("the server is silent".to_owned());
                     self.give_up(now, why, Target::Elsewhere, out);
-                } else if silent_us >= open.keepalive_us && !open.pinged {
-                    open.pinged = true;
+                } else if now.us_since(open.pinged_at) >= open.keepalive_us {
+                    open.pinged_at = now;
                     let ping = wire::Ping { echo: now.0 };
                     out.push(Effect::Transmit(encoded(FrameType::Ping, None, &ping)));
                 }
@@ -260,7 +261,7 @@ impl Session {
 
     pub(super) fn frame(&mut self, now: MonoUs, frame: Frame, out: &mut Vec<Effect>) {
         match &mut self.link {
-            Link::Open(open) => (open.heard_at, open.pinged) = (now, false),
+            Link::Open(open) => open.heard_at = now,
             Link::Greeting(_) => {}
             // What still arrives of a connection that was given up.
             Link::Resting(_) | Link::Dialing | Link::Stopped(_) => return,
@@ -369,7 +370,7 @@ impl Session {
             since: now,
             keepalive_us: u64::from(advised.max(KEEPALIVE_MS_MIN)) * 1000,
             heard_at: now,
-            pinged: false,
+            pinged_at: now,
             useful: false,
             leave: None,
         });

@@ -7,10 +7,11 @@ use iris_core::clock::{Hlc, MonoUs};
 use iris_core::id::{AccountId, ShardId};
 use iris_core::mark::Mark;
 use iris_core::message::Address;
+use iris_core::rate::Rates;
 use iris_core::seq::{InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{
-    Erasure, Fetch, Flush, HistoryPage, HistoryPoint, MarksPage, OutboxItem, Peer, Recovered,
-    Retention, Shard, ShardKey,
+    Erasure, Fetch, Flush, HistoryPage, HistoryPoint, MarksPage, OutboxItem, Peer, Policy,
+    Recovered, Shard, ShardKey,
 };
 
 type PeerNumbers = (OutboxSeq, OutboxSeq, OutboxSeq, ShardSeq);
@@ -121,6 +122,6 @@ impl Rows {
         });
         let peers = peers.collect();
         let recovered = Recovered { checkpoint, clock, peers, ..Recovered::default() };
-        Shard::recover(key, Retention { history }, now, recovered).unwrap()
+        Shard::recover(key, Policy { history, rates: Rates::default() }, now, recovered).unwrap()
     }
 }

@@ -21,7 +21,7 @@ use crate::seq::{InboxSeq, OutboxSeq, ShardSeq};
 use super::effect::Effect;
 use super::erase::Erasure;
 use super::outbox::{OutboxItem, Peer};
-use super::{Retention, Shard};
+use super::{Policy, Shard};
 
 /// Bytes of items in one inbox row: below Cassandra's warning for a batch.
 const RUN_BYTES: usize = 16 * 1024;
@@ -360,14 +360,14 @@ impl Shard {
         relations: &BTreeSet<AccountId>,
         flush: &mut Flush,
     ) -> BTreeMap<AccountId, InboxSeq> {
-        let (key, retention) = (self.key, self.retention);
+        let (key, policy) = (self.key, self.policy);
         let stamp = |pos| LogicalTimestamp::new(key.home_gen, key.epoch, pos);
         let mut captured = BTreeMap::new();
         for account in accounts {
             let Some(hot) = self.hot_mut(account) else { continue };
             let Some(state) = &hot.state else { continue };
             let timestamp = stamp(state.pos);
-            let from = first_to_store(state, hot.materialized, retention);
+            let from = first_to_store(state, hot.materialized, policy);
             let items = hot.tail.items.iter().filter(|item| item.seq >= from);
             flush.index.extend(index_of(account, items.clone(), timestamp));
             for items in runs(items) {
@@ -440,9 +440,9 @@ fn is_young(item: &OutboxItem, now: WallMs) -> bool {
 }
 
 /// The first place that needs a row: none does that every device has, where no history is kept.
-fn first_to_store(state: &Account, materialized: InboxSeq, retention: Retention) -> InboxSeq {
+fn first_to_store(state: &Account, materialized: InboxSeq, policy: Policy) -> InboxSeq {
     let fresh = materialized.next();
-    if retention.history { fresh } else { fresh.max(state.acknowledged().next()) }
+    if policy.history { fresh } else { fresh.max(state.acknowledged().next()) }
 }
 
 /// Where the messages of each conversation lie among these places.

@@ -7,6 +7,7 @@ use crate::clock::{Hlc, MonoUs, WallMs};
 use crate::id::{AccountId, DeviceNo};
 use crate::limits;
 use crate::message::Address;
+use crate::rate::Pace;
 use crate::seq::{ClientSeq, InboxSeq};
 use crate::signal::Presence;
 
@@ -65,6 +66,8 @@ pub(super) struct Hot {
     /// For whom receipts were made last, up to which clocks: delivered and read.
     pub(super) receipted: BTreeMap<AccountId, (Hlc, Hlc)>,
     pub(super) erased: Erased,
+    /// How fast it sends.
+    pub(super) pace: Pace,
     pub(super) used_at: MonoUs,
 }
 
@@ -158,6 +161,7 @@ impl Hot {
             unreceipted: Unreceipted::default(),
             receipted: BTreeMap::new(),
             erased: Erased::default(),
+            pace: Pace::default(),
             used_at: now,
         }
     }

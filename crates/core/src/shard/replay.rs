@@ -13,7 +13,7 @@ use super::hot::{Hot, Slot};
 use super::outbox::Peer;
 use super::presence::Watches;
 use super::receipts::Receipts;
-use super::{PendingProgress, Retention, Shard, ShardKey};
+use super::{PendingProgress, Policy, Shard, ShardKey};
 
 /// What a claimer read of a shard.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Shard {
     /// A shard that serves under `key`, from what was recovered.
     pub fn recover(
         key: ShardKey,
-        retention: Retention,
+        policy: Policy,
         now: MonoUs,
         recovered: Recovered,
     ) -> Result<Self, ReplayError> {
@@ -61,7 +61,7 @@ impl Shard {
         let accounts = recovered.accounts.into_iter().map(|(id, state)| (id, hot(state)));
         let mut shard = Self {
             key,
-            retention,
+            policy,
             next_seq: recovered.checkpoint.next(),
             released: recovered.checkpoint.next(),
             clock: recovered.clock,

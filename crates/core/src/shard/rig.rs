@@ -16,8 +16,8 @@ use crate::relation::{Relations, Wish};
 use crate::seq::{ClientSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 
 use super::{
-    Attach, Attached, Conn, Effect, Flush, Input, LinkNo, Peer, PeerRow, Recovered, Retention,
-    Send, Shard, ShardKey, ToConn, Token,
+    Attach, Attached, Conn, Effect, Flush, Input, LinkNo, Peer, PeerRow, Policy, Recovered, Send,
+    Shard, ShardKey, ToConn, Token,
 };
 
 /// The shard under test, and the one of everybody else.
@@ -345,7 +345,13 @@ impl Rows {
 
 fn recover(epoch: Epoch, now: Now, recovered: Recovered) -> Shard {
     let key = ShardKey { id: HERE, count: count(), home_gen: HomeGen(0), epoch };
-    Shard::recover(key, Retention { history: true }, now.mono, recovered).unwrap()
+    Shard::recover(
+        key,
+        Policy { history: true, rates: crate::rate::Rates::default() },
+        now.mono,
+        recovered,
+    )
+    .unwrap()
 }
 
 /// The deletion of a message by its author.

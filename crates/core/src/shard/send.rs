@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Now;
+use crate::clock::{MonoUs, Now};
 use crate::code::Code;
 use crate::entry::{Op, Slot};
 use crate::id::{AccountId, DeviceNo};
@@ -53,16 +53,27 @@ impl Shard {
             Some(Turn::TooEarly { expected }) => {
                 self.complain_of_gap((account, device), conn, expected, out);
             }
-            Some(Turn::Now) => match self.refusal(account, &send) {
-                Some(code) => {
-                    let client_seq = send.client_seq;
-                    let op = Op::SendRefused { account, device, client_seq, code };
-                    self.decide(now.wall, op, out);
-                    self.after_all(Awaiting::Decided { account, device, client_seq });
+            Some(Turn::Now) => {
+                if !self.is_too_fast(now.mono, (account, device), &send, out) {
+                    self.decide_send(now, (account, device), send, out);
                 }
-                None => self.accept(now, (account, device), send, out),
-            },
+            }
         }
+    }
+
+    fn decide_send(
+        &mut self,
+        now: Now,
+        (account, device): (AccountId, DeviceNo),
+        send: Send,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(code) = self.refusal(account, &send) else {
+            return self.accept(now, (account, device), send, out);
+        };
+        let client_seq = send.client_seq;
+        self.decide(now.wall, Op::SendRefused { account, device, client_seq, code }, out);
+        self.after_all(Awaiting::Decided { account, device, client_seq });
     }
 
     /// Puts off a send because the lane is full or the store does not answer.
@@ -107,6 +118,25 @@ impl Shard {
             std::cmp::Ordering::Equal => Turn::Now,
             std::cmp::Ordering::Greater => Turn::TooEarly { expected: next },
         })
+    }
+
+    /// Whether a send comes before its time: its device is told when that is, and nothing is consumed.
+    fn is_too_fast(
+        &mut self,
+        now: MonoUs,
+        (account, device): (AccountId, DeviceNo),
+        send: &Send,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let rates = self.policy.rates;
+        let Some(hot) = self.hot_mut(account) else { return false };
+        let Err(wait_ms) = hot.pace.take(now, rates, (device, send.to)) else { return false };
+        if let Some(attachment) = hot.attachments.get_mut(&device) {
+            // Those behind it are already on their way, and are told no more.
+            attachment.nacked = Some(send.client_seq);
+            nack(attachment.conn, send.client_seq, Code::RateLimited, wait_ms, out);
+        }
+        true
     }
 
     /// Whether the sender's shard refuses a message for good.

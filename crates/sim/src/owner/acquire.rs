@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use iris_check::history::What;
 use iris_core::id::{LaneId, LaneNo, ShardId};
+use iris_core::rate::Rates;
 use iris_core::seq::{BlockSeq, Epoch, HomeGen};
-use iris_core::shard::{Recovered, Retention, Shard, ShardKey};
+use iris_core::shard::{Policy, Recovered, Shard, ShardKey};
 use iris_core::takeover::{Claimable, EpochRow, claimable};
 
 use crate::network::Node;
@@ -259,9 +260,12 @@ impl World {
         let now = self.now_at(pod);
         let key =
             ShardKey { id: shard, count: self.count, home_gen: HomeGen(0), epoch: acquire.epoch };
-        let retention = Retention { history: self.plan.history };
+        let policy = Policy {
+            history: self.plan.history,
+            rates: Rates::of_devices(self.plan.sends_per_second),
+        };
         self.book.sometimes.replays += u64::from(!recovered.tail.is_empty());
-        let state = match Shard::recover(key, retention, now.mono, recovered) {
+        let state = match Shard::recover(key, policy, now.mono, recovered) {
             Ok(state) => state,
             Err(error) => {
                 let at = self.now();

@@ -80,6 +80,7 @@ impl World {
             }
             ToConn::SendNack { client_seq, code, retry_after_ms } => {
                 self.devices[device].heard_at = self.agenda.now();
+                self.book.sometimes.sends_too_fast += u64::from(code == Code::RateLimited);
                 self.put_off(device, client_seq.0, code, retry_after_ms);
             }
             ToConn::Deliver { items, .. } => self.receive(device, &items),

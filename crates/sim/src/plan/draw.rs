@@ -28,6 +28,7 @@ impl Plan {
         let mended = faults.iter().map(|fault| fault.at + fault.us).max().unwrap_or_default();
         let healed_at = mended.max(BEGIN + busy_us);
         let history = random.chance(500);
+        let sends_per_second = *random.pick(&[60, 120, 500, 500]);
         let block_entries = *random.pick(&[1, 2, 5, 20, 256]);
         let slow_per_mille = *random.pick(&[1, 10, 50, 150, 300]);
         Self {
@@ -36,6 +37,7 @@ impl Plan {
             pods,
             people,
             history,
+            sends_per_second,
             block_entries,
             slow_per_mille,
             healed_at,

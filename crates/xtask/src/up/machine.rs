@@ -32,6 +32,13 @@ const COMPILERS: [(&str, &str); 2] = [("cc", "build-essential"), ("protoc", "pro
 /// What protoc itself reads. Debian only recommends its package beside protoc's.
 const WELL_KNOWN_PROTOS: (&str, &str) = ("google/protobuf/descriptor.proto", "libprotobuf-dev");
 
+/// What the client in Python needs, where Debian's packages put it, and the package of each.
+const PYTHON: [(&str, &str); 3] = [
+    ("/usr/bin/python3", "python3"),
+    ("/usr/lib/python3/dist-packages/google/protobuf", "python3-protobuf"),
+    ("/usr/lib/python3/dist-packages/cryptography", "python3-cryptography"),
+];
+
 /// Programs that people install themselves, in a version of their choice.
 const TOOLCHAIN: [(&str, &str); 3] = [
     ("go", "install Go 1.25 or later"),
@@ -100,7 +107,8 @@ pub(crate) fn prepare_for_tests(env: &Env, cluster: bool) -> Result<()> {
     } else {
         check_toolchain()?;
     }
-    let lacking = if cluster { missing() } else { lacking_compilers() };
+    let mut lacking = if cluster { missing() } else { lacking_compilers() };
+    lacking.extend(lacking_python());
     if lacking.is_empty() {
         return Ok(());
     }
@@ -150,6 +158,11 @@ fn lacking_compilers() -> Vec<&'static str> {
     packages
 }
 
+fn lacking_python() -> Vec<&'static str> {
+    let lacking = PYTHON.iter().filter(|(path, _)| !Path::new(path).exists());
+    lacking.map(|(_, package)| *package).collect()
+}
+
 fn lacking_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
     let lacking = programs.iter().filter(|(program, _)| find(program).is_none());
     lacking.map(|(_, package)| *package).collect()
@@ -159,7 +172,8 @@ fn install(env: &Env, packages: &[&str]) -> Result<()> {
     let apt = || env.cmd("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
     apt().arg("update").run()?;
     apt().args(["install", "-y", "--no-install-recommends"]).args(packages).run()?;
-    let still = missing();
+    let mut still = missing();
+    still.extend(lacking_python());
     let left: Vec<&str> = packages.iter().filter(|name| still.contains(name)).copied().collect();
     ensure!(left.is_empty(), "installed, but without the programs expected: {}", left.join(", "));
     Ok(())

@@ -9,10 +9,9 @@ use crate::clock::{MonoUs, Now, WallMs};
 use crate::engine::{Action, Engine};
 use crate::entry::Entry;
 use crate::id::{AccountId, PublicKey, ShardCount, ShardId, TenantNo};
+use crate::rate::Rates;
 use crate::seq::{BlockSeq, Epoch, HomeGen, OutboxSeq};
-use crate::shard::{
-    Conn, Flush, Input, Peer, Recovered, Retention, Shard, ShardKey, ToConn, Token,
-};
+use crate::shard::{Conn, Flush, Input, Peer, Policy, Recovered, Shard, ShardKey, ToConn, Token};
 
 use clients::Person;
 use disk::{Disk, Load};
@@ -124,8 +123,8 @@ impl World {
             }
         }
         let recovered = Recovered { checkpoint, clock, peers, accounts: accounts.collect(), tail };
-        let retention = Retention { history: self.history };
-        let shard = Shard::recover(key, retention, self.now.mono, recovered).unwrap();
+        let policy = Policy { history: self.history, rates: Rates::default() };
+        let shard = Shard::recover(key, policy, self.now.mono, recovered).unwrap();
         let mut out = Vec::new();
         let block = self.engine.next_block();
         self.engine.serve(self.now, shard, block, &mut out);

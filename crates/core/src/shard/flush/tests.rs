@@ -37,8 +37,8 @@ fn an_inherited_item_gets_a_row_and_holds_no_checkpoint_back() {
     let recovered = Recovered { checkpoint: ShardSeq(24), tail, ..Recovered::default() };
     let count = ShardCount::new(4).expect("a power of two");
     let key = ShardKey { id: ShardId::new(0), count, home_gen: HomeGen(0), epoch: Epoch(2) };
-    let retention = Retention { history: true };
-    let mut shard = Shard::recover(key, retention, MonoUs(0), recovered).expect("no hole");
+    let policy = Policy { history: true, rates: crate::rate::Rates::default() };
+    let mut shard = Shard::recover(key, policy, MonoUs(0), recovered).expect("no hole");
     let mut effects = Vec::new();
     let from = ShardId::new(3);
     let op = Op::Received { from, outbox_seq: OutboxSeq(1), outcome: Received::Dropped };

@@ -4,7 +4,7 @@ use crate::clock::{MonoUs, WallMs};
 use crate::id::{DeviceNo, MsgId, ShardCount, TenantNo};
 use crate::message::Notice;
 use crate::seq::{ClientSeq, Epoch, HomeGen, ShardSeq};
-use crate::shard::{Input, Recovered, Retention, ShardKey};
+use crate::shard::{Input, Policy, Recovered, ShardKey};
 
 const LINK: Option<LinkNo> = Some(LinkNo(1));
 const SOURCE: ShardId = ShardId::new(1);
@@ -17,8 +17,8 @@ fn now() -> Now {
 fn shard() -> (Shard, AccountId) {
     let count = ShardCount::new(2).unwrap();
     let key = ShardKey { id: ShardId::new(0), count, home_gen: HomeGen(0), epoch: Epoch(1) };
-    let retention = Retention { history: true };
-    let shard = Shard::recover(key, retention, MonoUs(0), Recovered::default()).unwrap();
+    let policy = Policy { history: true, rates: crate::rate::Rates::default() };
+    let shard = Shard::recover(key, policy, MonoUs(0), Recovered::default()).unwrap();
     (shard, AccountId::in_shard(key.id, count, TenantNo(0), 7))
 }
 

@@ -4,7 +4,7 @@ use iris_core::block::{BlockHeader, ChainHash};
 use iris_core::entry::{Op, Progress};
 use iris_core::id::{LaneNo, SessionId, ShardCount};
 use iris_core::seq::HomeGen;
-use iris_core::shard::Retention;
+use iris_core::shard::Policy;
 use iris_proto::stored_blocks;
 use iris_runtime::clock::SystemClock;
 use iris_runtime::metrics::Metrics;
@@ -29,7 +29,7 @@ fn config() -> OwnerConfig {
         lanes: 1,
         shard_count: ShardCount::new(64).unwrap(),
         home_gen: HomeGen(0),
-        retention: Retention { history: false },
+        policy: Policy { history: false, rates: iris_core::rate::Rates::default() },
         password_memory_kib: 8,
         version: String::new(),
     }
