@@ -53,11 +53,7 @@ impl Shard {
             Some(Turn::TooEarly { expected }) => {
                 self.complain_of_gap((account, device), conn, expected, out);
             }
-            Some(Turn::Now) => {
-                if !self.is_too_fast(now.mono, (account, device), &send, out) {
-                    self.decide_send(now, (account, device), send, out);
-                }
-            }
+            Some(Turn::Now) => self.decide_send(now, (account, device), send, out),
         }
     }
 
@@ -68,6 +64,9 @@ impl Shard {
         send: Send,
         out: &mut Vec<Effect>,
     ) {
+        if self.is_too_fast(now.mono, (account, device), &send, out) {
+            return;
+        }
         let Some(code) = self.refusal(account, &send) else {
             return self.accept(now, (account, device), send, out);
         };

@@ -47,7 +47,7 @@ const SERVER: &[&str] =
     &["iris-core", "iris-proto", "iris-coord", "iris-store", "iris-runtime", "iris-boot"];
 
 /// Packages of ours for tests and measurements: nothing ships them, and nothing depends on them.
-const OUTSIDE: &[&str] = &["iris-e2e", "iris-bench", "iris-sim", "iris-testing"];
+const OUTSIDE: &[&str] = &["iris-e2e", "iris-bench", "iris-sim", "iris-model", "iris-testing"];
 
 /// Libraries that only some of ours may use.
 const RESERVED: &[(&str, &[&str])] = &[
