@@ -30,6 +30,13 @@ pub struct Rates {
     pub conversation: Rate,
 }
 
+impl Rate {
+    /// What one takes, in nanoseconds: whole microseconds would be nothing above a million a second.
+    fn one_ns(self) -> u64 {
+        1_000_000_000 / u64::from(self.per_second.max(1))
+    }
+}
+
 impl Rates {
     /// A device sends so fast, and its account twice as fast; each may be ahead by some seconds.
     pub fn of_devices(per_second: u32) -> Self {
@@ -52,20 +59,27 @@ impl Default for Rates {
 /// What is left of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Bucket {
-    full_at: MonoUs,
+    full_at_ns: u64,
 }
 
 impl Bucket {
-    /// In how many microseconds it has one; 0 for now.
+    /// When it is full again if one is taken now, in nanoseconds.
+    fn after_one(self, now: MonoUs, rate: Rate) -> u64 {
+        self.full_at_ns.max(now.0 * 1000) + rate.one_ns()
+    }
+
+    /// In how many microseconds it has one; nothing when it has one now.
     fn wait_us(self, now: MonoUs, rate: Rate) -> u64 {
-        let one = 1_000_000 / u64::from(rate.per_second.max(1));
-        let all = one * u64::from(rate.burst.max(1));
-        (self.full_at.0.max(now.0) + one).saturating_sub(now.0 + all)
+        let all = rate.one_ns() * u64::from(rate.burst.max(1));
+        self.after_one(now, rate).saturating_sub(now.0 * 1000 + all).div_ceil(1000)
     }
 
     fn take(&mut self, now: MonoUs, rate: Rate) {
-        let one = 1_000_000 / u64::from(rate.per_second.max(1));
-        self.full_at = MonoUs(self.full_at.0.max(now.0) + one);
+        self.full_at_ns = self.after_one(now, rate);
+    }
+
+    fn is_full(self, now: MonoUs) -> bool {
+        self.full_at_ns <= now.0 * 1000
     }
 }
 
@@ -111,10 +125,10 @@ impl Pace {
     /// A full bucket is as good as none.
     fn forget_full(&mut self, now: MonoUs) {
         if self.conversations.len() >= limits::PACED_CONVERSATIONS_MAX {
-            self.conversations.retain(|_, bucket| bucket.full_at > now);
+            self.conversations.retain(|_, bucket| !bucket.is_full(now));
         }
         if self.devices.len() >= limits::DEVICES_MAX {
-            self.devices.retain(|_, bucket| bucket.full_at > now);
+            self.devices.retain(|_, bucket| !bucket.is_full(now));
         }
     }
 }
@@ -140,6 +154,14 @@ mod tests {
         let found = taken(&mut Pace::default(), 1_000, 10, (DeviceNo(1), to(1)));
         let burst = u64::from(100 * limits::SEND_BURST_SECONDS);
         assert!(found.abs_diff(burst + 1_000) <= 1, "{found}");
+    }
+
+    #[test]
+    fn the_highest_rate_is_a_rate() {
+        let (mut pace, rates) = (Pace::default(), Rates::of_devices(1_000_000));
+        let all = (0..5_000_000)
+            .take_while(|_| pace.take(MonoUs(0), rates, (DeviceNo(1), to(1))).is_ok());
+        assert_eq!(all.count(), 4_000_000, "the device's burst");
     }
 
     #[test]

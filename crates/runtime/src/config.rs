@@ -178,7 +178,7 @@ impl Default for Limits {
             handshakes_per_second: 2_000,
             connections_per_edge: 18_000,
             registrations_per_second: 50,
-            sends_per_second: 500,
+            sends_per_second: iris_core::limits::SENDS_PER_SECOND,
         }
     }
 }
