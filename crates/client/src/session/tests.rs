@@ -1,5 +1,6 @@
 //! Rule by rule with a rig that plays the server, then everything at once in a world of faults.
 
+mod owner;
 mod rig;
 mod rules;
 mod sends;

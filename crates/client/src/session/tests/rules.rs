@@ -1,6 +1,5 @@
 //! The connection and the inbox.
 
-use iris_core::clock::Hlc;
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::client as wire;
 use iris_proto::frame::{Frame, FrameType};
@@ -8,8 +7,7 @@ use prost::Message as _;
 
 use super::rig::{Rig, deliver, start, welcome};
 use crate::session::{
-    CallAnswer, CallId, CallOp, CalledOff, Effect, Event, Input, Readers, Refresh, Start, Stop,
-    Target, Why,
+    CallAnswer, CallId, CallOp, CalledOff, Effect, Event, Input, Refresh, Start, Stop, Target, Why,
 };
 
 fn fresh() -> Start {
@@ -319,54 +317,8 @@ fn a_device_that_only_listens_says_that_it_is_there() {
     assert!(rig.session.is_open());
 }
 
-fn account(n: u8) -> wire::Address {
+pub(super) fn account(n: u8) -> wire::Address {
     wire::Address { kind: Some(wire::address::Kind::Account(vec![n; 16].into())) }
-}
-
-#[test]
-fn what_was_read_in_private_is_not_told_with_what_was_read_openly() {
-    let mut rig = Rig::open(start(), &welcome());
-    rig.take_sent();
-    let with = iris_core::id::AccountId::from_bytes(&[3; 16]).unwrap();
-    for (upto, who) in [(10, Readers::Own), (5, Readers::Writer)] {
-        rig.input(Input::Read { with, upto: Hlc(upto), who });
-    }
-    let said = |rig: &mut Rig| -> Vec<(u64, bool)> {
-        let receipts = rig.take_sent().into_iter();
-        let receipts = receipts.filter(|frame| frame.known() == Some(FrameType::Receipt));
-        let marks = receipts.flat_map(|f| wire::Receipt::decode(f.payload).unwrap().marks);
-        marks.map(|mark| (mark.own_read, mark.private)).collect()
-    };
-    let found = said(&mut rig);
-    assert!(found.contains(&(5, false)) && found.contains(&(10, true)), "{found:?}");
-    assert!(!found.contains(&(10, false)), "{found:?}");
-    // Another owner knows nothing of it.
-    let changed = wire::signal::Kind::OwnerChanged(wire::OwnerChanged {});
-    let changed = wire::Signal { kind: Some(changed) };
-    rig.server(FrameType::Signal, &changed);
-    assert_eq!(said(&mut rig), [(5, false), (10, true)]);
-    // Once the mark is back there is nothing more to say.
-    let mark = wire::Mark { conversation: Some(account(3)), own_read: 10, ..Default::default() };
-    rig.server(FrameType::Receipt, &wire::Receipt { marks: vec![mark], version: 1 });
-    rig.server(FrameType::Signal, &changed);
-    assert_eq!(said(&mut rig), []);
-}
-
-#[test]
-fn what_was_asked_of_an_owner_is_asked_of_the_next_one() {
-    let mut rig = Rig::open(start(), &welcome());
-    rig.take_sent();
-    let (id, op) = (CallId(1), CallOp::ListDevices);
-    rig.input(Input::Call { id, op, patience_ms: 20_000 });
-    let calls = |rig: &mut Rig| {
-        let sent = rig.take_sent();
-        sent.iter().filter(|frame| frame.known() == Some(FrameType::Call)).count()
-    };
-    assert_eq!(calls(&mut rig), 1);
-    let changed = wire::signal::Kind::OwnerChanged(wire::OwnerChanged {});
-    let changed = wire::Signal { kind: Some(changed) };
-    rig.server(FrameType::Signal, &changed);
-    assert_eq!(calls(&mut rig), 1);
 }
 
 #[test]
