@@ -99,6 +99,8 @@ pub const PRESENCE_GRACE_MS: u64 = 2_000;
 pub const TYPING_PAUSE_MS: u64 = 1_000;
 /// Receipts wait this long for company: a person reads many messages in a moment.
 pub const RECEIPTS_WAIT_MS: u64 = 200;
+/// And this long where messages follow each other faster than that: one receipt serves many.
+pub const RECEIPTS_WAIT_BUSY_MS: u64 = 1_000;
 /// Conversations whose receipts wait; beyond it they wait no longer.
 pub const RECEIPTS_WAITING_MAX: usize = 4096;
 /// Conversations of an account whose last receipts are remembered, so that a second device makes none.
@@ -118,7 +120,7 @@ pub const ERASED_REMEMBERED: usize = 1024;
 /// confirmed long before.
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;
 /// Derived rows of a shard are written at least so often while there are changes.
-pub const FLUSH_INTERVAL_MS: u64 = 1_000;
+pub const FLUSH_INTERVAL_MS: u64 = 3_000;
 
 const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);
 const _: () = assert!(OUTBOX_WINDOW <= OUTBOX_ITEMS_MAX);

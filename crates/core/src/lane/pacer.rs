@@ -6,7 +6,7 @@
 
 use crate::clock::MonoUs;
 
-/// A lane never waits longer than this, whatever the store's latency.
+/// Under load a lane never waits longer than this, whatever the store's latency.
 const PACE_US_MAX: u64 = 10_000;
 /// Under load blocks begin so many commits apart.
 const PACE_COMMITS: u64 = 3;
@@ -14,6 +14,12 @@ const PACE_COMMITS: u64 = 3;
 const QUIET_ENTRIES_PER_S: u64 = 750;
 /// So many more, and it waits for all of its pace; in between for a part of it.
 const RAMP_ENTRIES_PER_S: u64 = 500;
+/// Above this a commit says that the store, or the machine that it shares, is short of time.
+const COMMIT_US_EASY: u64 = 3_000;
+/// Blocks then begin so many times what is above that apart, whatever the load.
+const RELIEF: u64 = 2;
+/// And never further than this.
+const RELIEF_US_MAX: u64 = 25_000;
 /// What a pause counts at most: a lane that was idle follows a load within a dozen blocks.
 const INTERVAL_US_MAX: u64 = 100_000;
 /// How much each block fades those before it: by 1/16.
@@ -54,7 +60,9 @@ impl Pacer {
         let entries_per_s = 1_000 * self.lanes * self.milli_entries / self.entries_us.max(1);
         let pace = (self.commit_us * PACE_COMMITS).min(PACE_US_MAX);
         let busy = entries_per_s.saturating_sub(QUIET_ENTRIES_PER_S).min(RAMP_ENTRIES_PER_S);
-        pace * busy / RAMP_ENTRIES_PER_S
+        // A store that is slow because it has too much to do gets fewer blocks, and is quicker for it.
+        let relief = self.commit_us.saturating_sub(COMMIT_US_EASY) * RELIEF;
+        (pace * busy / RAMP_ENTRIES_PER_S).max(relief.min(RELIEF_US_MAX))
     }
 
     pub(super) fn formed(&mut self, now: MonoUs, entries: usize) {

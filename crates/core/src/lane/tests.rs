@@ -76,6 +76,22 @@ fn blocks_begin_a_few_commits_apart_under_load_and_at_once_without() {
 }
 
 #[test]
+fn a_store_that_is_short_of_time_gets_fewer_blocks_whatever_the_load() {
+    let slow = |commit_us| {
+        let mut pacer = Pacer::new(1);
+        for n in 1..=1_000 {
+            pacer.formed(MonoUs(n * 20_000), 1);
+            pacer.committed(commit_us);
+        }
+        pacer.pace_us()
+    };
+    assert_eq!(slow(3_000), 0, "50 entries a second, and a store that keeps up");
+    let relieved = slow(8_000);
+    assert!((9_000..=10_000).contains(&relieved), "twice what is above 3 ms: {relieved}");
+    assert_eq!(slow(500_000), 25_000, "a store that hardly answers is not waited for any longer");
+}
+
+#[test]
 fn a_lane_that_was_idle_follows_a_load_within_a_dozen_blocks() {
     let mut pacer = Pacer::new(1);
     let mut now = 0;

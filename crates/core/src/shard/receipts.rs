@@ -32,7 +32,8 @@ pub(super) struct Receipts {
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    since: MonoUs,
+    /// When it goes out.
+    due: MonoUs,
     delivered: Hlc,
     /// Read, and the writer may know.
     read: Hlc,
@@ -53,13 +54,17 @@ impl Receipts {
         self.waiting.is_empty()
     }
 
-    fn of(&mut self, account: AccountId, with: AccountId, now: MonoUs) -> &mut Waiting {
-        self.waiting.entry((account, with)).or_insert(Waiting {
-            since: now,
-            delivered: Hlc(0),
-            read: Hlc(0),
-            own_read: Hlc(0),
-        })
+    fn of(
+        &mut self,
+        (account, with): (AccountId, AccountId),
+        now: MonoUs,
+        wait_ms: u64,
+    ) -> &mut Waiting {
+        let due = MonoUs(now.0 + wait_ms * 1000);
+        let fresh = Waiting { due, delivered: Hlc(0), read: Hlc(0), own_read: Hlc(0) };
+        let waiting = self.waiting.entry((account, with)).or_insert(fresh);
+        waiting.due = waiting.due.min(due);
+        waiting
     }
 }
 
@@ -141,7 +146,11 @@ impl Shard {
             let known = hot.receipted.get(&with).copied().unwrap_or_default();
             if clock > known.0 {
                 hot.remember_receipt(with, (clock, known.1));
-                let waiting = self.receipts.of(account, with, now);
+                let after_ms = clock.wall().0.saturating_sub(known.0.wall().0);
+                let busy = after_ms < limits::RECEIPTS_WAIT_BUSY_MS;
+                let wait_ms =
+                    if busy { limits::RECEIPTS_WAIT_BUSY_MS } else { limits::RECEIPTS_WAIT_MS };
+                let waiting = self.receipts.of((account, with), now, wait_ms);
                 waiting.delivered = waiting.delivered.max(clock);
             }
         }
@@ -254,7 +263,7 @@ impl Shard {
         // Nothing was written later than the newest clock that this shard knows.
         let upto = upto.min(self.clock);
         let private = private || state.relations.tells_reads == Tells::No;
-        let waiting = self.receipts.of(account, with, now);
+        let waiting = self.receipts.of((account, with), now, limits::RECEIPTS_WAIT_MS);
         waiting.own_read = waiting.own_read.max(upto);
         if !private {
             waiting.read = waiting.read.max(upto);
@@ -267,8 +276,7 @@ impl Shard {
         if self.receipts.is_empty() {
             return;
         }
-        let due =
-            |waiting: &Waiting| all || now.mono.ms_since(waiting.since) >= limits::RECEIPTS_WAIT_MS;
+        let due = |waiting: &Waiting| all || waiting.due <= now.mono;
         let ready: Vec<_> = self
             .receipts
             .waiting
