@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use iris_boot::{Booted, PodArgs};
+use iris_core::group::Sizes;
 use iris_core::rate::Rates;
 use iris_core::seq::HomeGen;
 use iris_core::shard::Policy;
@@ -86,6 +87,7 @@ fn owner_config(pod: &PodArgs, booted: &Booted) -> OwnerConfig {
         policy: Policy {
             history: booted.settings.retention.history_days > 0,
             rates: Rates::of_devices(booted.settings.limits.sends_per_second),
+            groups: Sizes::default(),
         },
         password_memory_kib: PASSWORD_MEMORY_KIB,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use iris_client::{Carrier, Connector, Trust};
 use iris_coord::SharedCoord;
+use iris_core::group::Sizes;
 use iris_core::id::ShardCount;
 use iris_core::rate::Rates;
 use iris_core::shard::Policy;
@@ -139,7 +140,7 @@ impl Region {
 
     /// What holds for all shards.
     fn policy(&self) -> Policy {
-        Policy { history: self.shape.history, rates: Rates::default() }
+        Policy { history: self.shape.history, rates: Rates::default(), groups: Sizes::default() }
     }
 
     /// Ends everything at once.

@@ -10,7 +10,7 @@ mod index;
 use serde::{Deserialize, Serialize};
 
 pub use file::{ReadError, read, write};
-pub use index::{Block, Index, Placed, Sending};
+pub use index::{Block, DeviceLog, Index, Placed, Sending};
 
 /// An account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,17 +92,6 @@ pub enum Item {
         message: MessageNo,
         /// Why.
         code: u32,
-    },
-    /// Somebody joined or left a group.
-    Member {
-        /// The group.
-        group: GroupNo,
-        /// The position from which it holds.
-        conv_seq: u64,
-        /// Who.
-        account: AccountNo,
-        /// Whether it joined.
-        joined: bool,
     },
     /// Erased, expired, or not for this device.
     Hole,
@@ -306,6 +295,69 @@ pub enum What {
         account: AccountNo,
         /// Which message.
         message: MessageNo,
+    },
+    /// A device has a place of a group at which somebody came in, or went out: whoever goes gets that
+    /// place, and nothing behind it.
+    Member {
+        /// Which device.
+        by: Device,
+        /// The group.
+        group: GroupNo,
+        /// The place.
+        conv_seq: u64,
+        /// Who.
+        account: AccountNo,
+        /// Whether they came.
+        joined: bool,
+    },
+    /// A device has it that messages of a group behind this place are not in inboxes: they are read from
+    /// the group's log.
+    Pulls {
+        /// The group.
+        group: GroupNo,
+        /// The place.
+        behind: u64,
+    },
+    /// A device has a place of a group that erases one of its messages.
+    ErasedInGroup {
+        /// The group.
+        group: GroupNo,
+        /// What is erased.
+        message: MessageNo,
+        /// The place of what erases it.
+        conv_seq: u64,
+    },
+    /// At the end, when nothing is under way any more, a row of a group's log has the body of a message
+    /// that was erased.
+    BodyKept {
+        /// The group.
+        group: GroupNo,
+        /// Which message.
+        message: MessageNo,
+    },
+    /// A page of a large group's log, in the order in which it came.
+    LogPage {
+        /// Which device.
+        by: Device,
+        /// The group.
+        group: GroupNo,
+        /// The place behind which it was asked for.
+        behind: u64,
+        /// The newest place that the device was told of before it asked; 0 for none.
+        told: u64,
+        /// Whether there may be more behind it.
+        more: bool,
+        /// The messages; their bodies are 0 where they have none.
+        messages: Vec<Message>,
+    },
+    /// A device has everything of a large group's log up to its head.
+    LogDrained {
+        /// Which device.
+        by: Device,
+        /// The group.
+        group: GroupNo,
+        /// The head.
+        head: u64,
     },
     /// History was read; when it was asked for, and what came.
     Fetched {

@@ -3,6 +3,7 @@
 //! All of them are a good history with something changed, so that what is found is what was planted.
 
 mod good;
+mod groups;
 
 use crate::checks::Invariant;
 use crate::history::{
@@ -35,7 +36,7 @@ pub fn all() -> Vec<Planted> {
         events.sort_by_key(|event| event.at);
         Planted { what, breaks: *breaks, events }
     };
-    CHANGES.iter().map(plant).collect()
+    CHANGES.iter().chain(groups::CHANGES).map(plant).collect()
 }
 
 const CHANGES: &[(Invariant, &str, Change)] = &[
@@ -195,9 +196,8 @@ const CHANGES: &[(Invariant, &str, Change)] = &[
         events.push(at(99_000, What::Fetched { by, asked_at, conversation, whole_from, messages }));
     }),
     (Invariant::I11, "somebody who left a group gets what is said later", |events| {
-        let left =
-            Item::Member { group: FRIENDS, conv_seq: 4, account: CAT_PHONE.account, joined: false };
-        extend_inbox(events, ANN_PHONE, left);
+        let (by, group, conv_seq, account) = (ANN_PHONE, FRIENDS, 4, CAT_PHONE.account);
+        events.push(at(30_000, What::Member { by, group, conv_seq, account, joined: false }));
     }),
     (Invariant::I11, "a message lies in somebody else's inbox", |events| {
         extend_inbox(events, CAT_PHONE, Item::Message(first_message()));
@@ -398,7 +398,6 @@ pub fn group_of(item: &Item) -> Option<GroupNo> {
             Target::Group(group) => Some(group),
             Target::Account(_) => None,
         },
-        Item::Member { group, .. } => Some(*group),
         Item::Notice { .. } | Item::Hole => None,
     }
 }

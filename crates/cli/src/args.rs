@@ -1,5 +1,7 @@
 //! What people may type after `iris`.
 
+pub mod group;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +29,10 @@ Examples:
   In a script:
     iris send bob 'the backup is done' --as alice --json
     iris listen --as bob --count 1 --json
+
+  A group:
+    iris group create team bob carol --as alice
+    iris chat team --as bob
 
   Does the server lose anything under load?
     iris soak --pairs 50 --rate 500 --duration 60s --json
@@ -115,6 +121,7 @@ Examples:
 Examples:
   iris send bob 'hello' --as alice
   uptime | iris send bob
+  iris send team 'lunch at noon'     (to a group; see `iris group`)
   seq 100 | iris send bob --lines    (a message for each line)")]
     Send(Send),
     /// Print what arrives, from where `listen` last stopped
@@ -122,18 +129,32 @@ Examples:
 Examples:
   iris listen --as bob
   iris listen --count 1 --for 10s --json    (one message, or a failure after ten seconds)
+  iris listen --from team       (one group)
   iris listen --json | jq -r 'select(.event == \"message\") | .text'")]
     Listen(Listen),
     /// Talk to somebody: what you type is sent line by line, what they write appears
     #[command(after_help = "\
 Examples:
   iris chat bob --as alice
+  iris chat team --as alice
   Control-D ends the conversation. `iris listen` shows all conversations together.")]
     Chat(Chat),
+    /// Groups: make them, change them, see who is in them
+    #[command(after_help = "\
+Examples:
+  iris group create team bob carol --as alice
+  iris send team 'lunch at noon' --as bob
+  iris chat team --as carol
+  iris group add team dave --as alice
+  iris group leave team --as carol
+A group is named by its name or its id (g_...). Where a person has the same name, the name means the \
+person.")]
+    Group(group::Group),
     /// A conversation as the server has it, oldest first
     #[command(after_help = "\
 Examples:
   iris history bob --as alice
+  iris history team
   iris history bob --count 500 --json | jq -r .text")]
     History(History),
     /// Replace the text of a message that you sent
@@ -217,7 +238,7 @@ pub struct LogIn {
 /// `iris send`.
 #[derive(Args, Debug)]
 pub struct Send {
-    /// To whom: a name, or an account (u_...)
+    /// To whom: a person or group by name, an account (u_...), or a group (g_...)
     #[arg(value_name = "TO")]
     pub to: String,
     /// The message; without it, standard input
@@ -236,7 +257,7 @@ pub struct Send {
 /// `iris history`.
 #[derive(Args, Debug)]
 pub struct History {
-    /// With whom
+    /// With whom, or in which group
     #[arg(value_name = "WITH")]
     pub with: String,
     /// How many of the newest messages
@@ -344,7 +365,7 @@ pub struct Listen {
     /// End after this long; with --count, fail when fewer came
     #[arg(long = "for", value_parser = duration::parse, value_name = "DURATION")]
     pub period: Option<Duration>,
-    /// Only what this person writes
+    /// Only what this person writes to this account, or what is written in this group
     #[arg(long, value_name = "NAME")]
     pub from: Option<String>,
     /// Tell those who wrote it that what is printed was read
@@ -358,7 +379,7 @@ pub struct Listen {
 /// `iris chat`.
 #[derive(Args, Debug)]
 pub struct Chat {
-    /// With whom
+    /// With whom, or in which group
     #[arg(value_name = "WITH")]
     pub with: String,
     /// How many messages of the past to show first
@@ -431,9 +452,34 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_help() {
-        for command in Iris::command().get_subcommands() {
-            assert!(command.get_about().is_some(), "{}", command.get_name());
+    fn groups_are_made_and_changed() {
+        use group::GroupCommand;
+        let line = "iris group create team bob carol --only-admins-write --json --as alice";
+        let iris = parsed(line).unwrap();
+        assert!(iris.global.json);
+        let Command::Group(group::Group { command: GroupCommand::Create(create) }) = iris.command
+        else {
+            panic!()
+        };
+        assert_eq!((create.name.as_str(), create.members.len()), ("team", 2));
+        assert!(create.only_admins_write && !create.only_admins_add);
+        for good in ["add team bob carol", "leave team", "demote team bob", "list", "members team"]
+        {
+            assert!(parsed(&format!("iris group {good}")).is_ok(), "{good}");
         }
+        for bad in ["add team", "remove", "promote team", "rename team", "join team"] {
+            assert!(parsed(&format!("iris group {bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        fn check(command: &clap::Command) {
+            for command in command.get_subcommands() {
+                assert!(command.get_about().is_some(), "{}", command.get_name());
+                check(command);
+            }
+        }
+        check(&Iris::command());
     }
 }

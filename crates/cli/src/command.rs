@@ -4,10 +4,12 @@ mod about;
 mod chat;
 mod completion;
 mod devices;
+mod group;
 mod history;
 mod listen;
 mod log_in;
 mod print;
+mod ruling;
 mod send;
 mod watch;
 mod whoami;
@@ -61,6 +63,7 @@ async fn perform(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Send(args) => Box::pin(send::run(context, args)).await,
         Command::Listen(args) => Box::pin(listen::run(context, args)).await,
         Command::Chat(args) => Box::pin(chat::run(context, args)).await,
+        Command::Group(args) => Box::pin(group::run(context, args)).await,
         Command::History(args) => Box::pin(history::run(context, args)).await,
         Command::Edit(args) => Box::pin(about::edit(context, args)).await,
         Command::Delete(args) => Box::pin(about::delete(context, args)).await,

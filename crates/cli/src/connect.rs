@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iris_client::store::Store as _;
-use iris_client::{Carrier, Client, Connector, EdgeAddr, Event, Options, Trust, Why};
+use iris_client::{Carrier, Client, ClientError, Connector, EdgeAddr, Event, Options, Trust, Why};
 use iris_core::id::AccountId;
 use tokio::time::{Instant, timeout_at};
 
@@ -81,7 +81,7 @@ impl Opened {
             match timeout_at(until, self.client.next()).await {
                 Ok(Some(Event::Connected { .. })) => return Ok(()),
                 Ok(Some(Event::Stopped(stop))) => {
-                    return Err(iris_client::ClientError::from(stop).into());
+                    return Err(ClientError::from(stop).into());
                 }
                 Ok(Some(Event::Disconnected { why, .. })) => {
                     let never = matches!(&why, Why::Unreachable(text) if is_hopeless(text));
@@ -101,19 +101,25 @@ impl Opened {
 
     /// The account of a name, or the account itself.
     pub(crate) async fn find(&self, who: &str) -> Result<AccountId, Failure> {
+        let missing = || {
+            Failure::new(format!("there is nobody called {who}"))
+                .hint("check the spelling; names are not case sensitive")
+        };
+        self.lookup(who).await?.ok_or_else(missing)
+    }
+
+    /// The same; nothing where there is nobody of that name, or it can be no one's.
+    pub(crate) async fn lookup(&self, who: &str) -> Result<Option<AccountId>, Failure> {
         if let Ok(account) = who.parse() {
-            return Ok(account);
+            return Ok(Some(account));
         }
         let account = match self.client.find_account(who).await {
             Ok(account) => account,
-            Err(iris_client::ClientError::Refused { code: 4203, .. }) => {
-                return Err(Failure::new(format!("there is nobody called {who}"))
-                    .hint("check the spelling; names are not case sensitive"));
-            }
+            Err(ClientError::Refused { code: 4203 | 4204, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         self.profile.learn(account, &who.to_ascii_lowercase())?;
-        Ok(account)
+        Ok(Some(account))
     }
 
     /// Waits until the server knows what was read, but not for ever: it may be said another time.

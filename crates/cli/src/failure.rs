@@ -6,6 +6,8 @@ use iris_client::{ClientError, Stop};
 use iris_core::code::Code;
 use serde::Serialize;
 
+use crate::soak::named;
+
 /// See the module.
 #[derive(Debug, Serialize)]
 pub struct Failure {
@@ -62,6 +64,44 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// A message to somebody was refused.
+pub(crate) fn refused_by_server(code: u32) -> Failure {
+    let failure = Failure::new(format!("the message was refused: {}", named(code)));
+    match Code::from_number(code) {
+        Some(Code::NoConversation) => failure.hint("there is nobody of that name any more"),
+        Some(Code::Forbidden) => failure.hint("only who wrote a message edits or deletes it"),
+        Some(Code::TooLarge) => failure.hint("a message has at most 64 KiB"),
+        Some(Code::Quota) => failure.hint("too much waits for them already: try again later"),
+        _ => failure,
+    }
+}
+
+/// A group refused a message or a change.
+pub(crate) fn refused_by_group(code: u32) -> Failure {
+    let words = group_words(code).unwrap_or("the group refused");
+    let failure = Failure::new(format!("{words} ({})", named(code)));
+    match Code::from_number(code) {
+        Some(Code::NotMember) => failure.hint("a member adds you with `iris group add GROUP NAME`"),
+        Some(Code::StaleRoster) => failure.hint("look with `iris group members`, then try again"),
+        Some(Code::NoConversation) => failure.hint("`iris group list` shows your groups"),
+        Some(Code::Forbidden) => failure.hint("`iris group members` shows who its admins are"),
+        _ => failure,
+    }
+}
+
+/// What a group means by a code.
+pub(crate) fn group_words(code: u32) -> Option<&'static str> {
+    Some(match Code::from_number(code)? {
+        Code::NotMember => "you are not a member of this group",
+        Code::StaleRoster => "the group has other members than when this was written",
+        Code::TooLarge => "a message has at most 64 KiB, a change at most 256 members",
+        Code::NoConversation => "there is no such group, or somebody is of another tenant",
+        Code::Forbidden => "only its admins may do this, or there is a group of this id already",
+        Code::Quota => "the group is full, or too much waits for it",
+        _ => return None,
+    })
+}
+
 /// What helps where no edge can be reached.
 pub(crate) fn unreachable_hint(text: &str) -> &'static str {
     if text.contains("UnknownIssuer") || text.contains("certificate") {
@@ -114,7 +154,28 @@ fn code_hint(code: u32) -> Option<&'static str> {
             "log in again with `iris login NAME --as OTHER_NAME`"
         }
         Code::RateLimited => "try again in a moment",
+        Code::NotMember => "you are not a member of this group: `iris group list` shows yours",
         _ => return None,
     };
     Some(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_group_refuses_is_explained_in_words() {
+        for (code, words) in [
+            (4101, "not a member"),
+            (4103, "other members"),
+            (4106, "no such group"),
+            (4107, "only its admins"),
+            (4291, "full"),
+            (4999, "the group refused"),
+        ] {
+            let told = refused_by_group(code).for_people();
+            assert!(told.contains(words) && told.contains(&code.to_string()), "{told}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod dev;
 mod duration;
 mod failure;
+mod groups;
 pub mod operate;
 mod output;
 mod probe;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use iris_client::EdgeAddr;
 use iris_client::store::{FileStore, HistoryMax};
-use iris_core::id::AccountId;
+use iris_core::id::{AccountId, GroupId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::args::Global;
@@ -18,6 +18,8 @@ const DEVICE: &str = "device";
 const SERVER: &str = "server.json";
 const PEOPLE: &str = "people.json";
 const SHOWN: &str = "shown.json";
+const GROUPS: &str = "groups.json";
+const SHOWN_IN_GROUPS: &str = "shown_in_groups.json";
 
 /// All of them.
 #[derive(Debug)]
@@ -154,6 +156,31 @@ impl Profile {
         if before.as_deref() == Some(name) { Ok(()) } else { self.write(PEOPLE, &people) }
     }
 
+    /// The names of groups, as they were last heard.
+    pub(crate) fn groups(&self) -> BTreeMap<String, String> {
+        self.read(GROUPS)
+    }
+
+    pub(crate) fn set_groups(&self, groups: &BTreeMap<String, String>) -> Result<(), Failure> {
+        if *groups == self.groups() { Ok(()) } else { self.write(GROUPS, groups) }
+    }
+
+    /// Remembers what a group is called.
+    pub(crate) fn learn_group(&self, group: GroupId, name: &str) -> Result<(), Failure> {
+        let mut groups = self.groups();
+        groups.insert(group.to_string(), name.to_owned());
+        self.set_groups(&groups)
+    }
+
+    /// The last place of each large group that was shown.
+    pub(crate) fn shown_in_groups(&self) -> BTreeMap<String, u64> {
+        self.read(SHOWN_IN_GROUPS)
+    }
+
+    pub(crate) fn set_shown_in_groups(&self, shown: &BTreeMap<String, u64>) -> Result<(), Failure> {
+        self.write(SHOWN_IN_GROUPS, shown)
+    }
+
     /// The last place of the inbox that was shown.
     pub(crate) fn shown(&self) -> u64 {
         self.read(SHOWN)
@@ -262,5 +289,11 @@ mod tests {
         assert_eq!(profile.shown(), 0);
         profile.set_shown(41).unwrap();
         assert_eq!(profile.shown(), 41);
+        let team = GroupId::from_bytes(&[8; 16]).unwrap();
+        for name in ["team", "the old team"] {
+            profile.learn_group(team, name).unwrap();
+        }
+        let named = profile.groups().into_iter().collect::<Vec<_>>();
+        assert_eq!(named, [(team.to_string(), "the old team".to_owned())]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod board;
 mod drive;
+mod groups;
 pub mod latency;
 pub mod ledger;
 mod message;
@@ -40,12 +41,20 @@ without an answer, when a device gave up, and when there was no traffic.
   reordered    delivered after a message that was sent later
   gaps         numbers of an inbox that the server skipped
   write_gap    an interval in which one member had something unanswered and no ack came
-  interruption a write gap of 100 ms and more";
+  interruption a write gap of 100 ms and more
+
+With --groups there are groups of these accounts, too, whose members write to them. Every message must \
+reach every member who is there exactly once, at the same place for all of them, and no place may be \
+skipped. A member who is not there needs an account, so a run makes as many as its largest group has; \
+--accounts-file keeps them. An account is in at most 1,024 groups, and each run adds its own: take a new \
+file then.";
 
 const EXAMPLES: &str = "\
 Examples:
   iris soak --pairs 50 --rate 500 --duration 60s --server edge-0:8443,edge-1:8443 --json
   iris soak --rate 5000 --pairs 100 --accounts-file accounts.json    (reuses the accounts next time)
+  iris soak --groups 20 --group-size 50 --group-rate 100 --json | jq .groups
+  iris soak --groups 1 --group-size 6000 --group-online 40 --group-rate 20 --accounts-file large.json
   iris soak --json | jq '{lost, duplicated, reordered, write_gap_ms}'";
 
 /// `iris soak`.
@@ -58,6 +67,35 @@ pub struct SoakArgs {
     /// Messages in a second, of all pairs together
     #[arg(long, default_value_t = 100.0, value_parser = rate)]
     pub rate: f64,
+    /// Groups, besides the pairs, whose members write to them
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(0..=10_000),
+        help_heading = "Groups"
+    )]
+    pub groups: u32,
+    /// Members of each group; above 5,000 it is a large one
+    #[arg(
+        long,
+        default_value_t = 10,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        help_heading = "Groups"
+    )]
+    pub group_size: u32,
+    /// Members of each group that are there and write; the others only exist [default: all]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=20_000),
+        help_heading = "Groups"
+    )]
+    pub group_online: Option<u32>,
+    /// Messages in a second, to all groups together
+    #[arg(long, default_value_t = 10.0, value_name = "RATE", value_parser = rate, help_heading = "Groups")]
+    pub group_rate: f64,
     /// For how long to send
     #[arg(long, default_value = "60s", value_parser = duration::parse)]
     pub duration: Duration,

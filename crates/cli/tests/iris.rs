@@ -155,6 +155,69 @@ fn what_people_say_of_messages_and_of_each_other() {
 }
 
 #[test]
+fn a_group_from_its_first_word_to_its_last() {
+    let mut server = Server::start();
+    for name in ["alice", "bob", "carol"] {
+        server.json(&format!("register {name}"));
+    }
+    let made = server.json("group create team bob --as alice");
+    let group = made[0]["group"].as_str().unwrap().to_owned();
+    assert!(group.starts_with("g_") && made[0]["members"] == 2, "{made:?}");
+    let sent = server.json("send team lunch at noon --as bob");
+    assert_eq!((&sent[0]["event"], &sent[0]["place"]), (&"accepted".into(), &2.into()));
+    let heard = server.json("listen --as alice --count 1 --for 20s");
+    let message = heard.iter().find(|event| event["text"] == "lunch at noon").unwrap();
+    assert_eq!((&message["group"], &message["from"]), (&"team".into(), &"bob".into()));
+
+    let told = server.failure("send team me too --as carol");
+    assert!(told.contains("nobody called team"), "a name says nothing to others: {told}");
+    let told = server.failure(&format!("send {group} me too --as carol"));
+    assert!(told.contains("not a member") && told.contains("4101"), "{told}");
+    let told = server.failure("group remove team alice --as bob");
+    assert!(told.contains("only its admins") && told.contains("4107"), "{told}");
+
+    server.json("group add team carol --as bob");
+    server.json("group promote team bob --as alice");
+    server.json("group rename team lunch --as bob");
+    server.kill_and_restart();
+    let members = &server.json("group members lunch --as carol")[0];
+    let role = |name: &str| {
+        let all = members["members"].as_array().unwrap();
+        all.iter().find(|member| member["name"] == name).unwrap()["role"].clone()
+    };
+    assert_eq!(
+        (role("alice"), role("bob"), role("carol")),
+        ("admin".into(), "admin".into(), "member".into())
+    );
+    server.json("send lunch hello --as carol");
+    let history = server.json("history lunch --as carol");
+    let texts: Vec<_> = history.iter().filter_map(|event| event["text"].as_str()).collect();
+    assert_eq!(texts.last(), Some(&"hello"), "its own, too: {history:?}");
+    assert!(!texts.contains(&"lunch at noon"), "that was before: {history:?}");
+
+    server.json("group leave lunch --as carol");
+    let told = server.failure(&format!("send {group} bye --as carol"));
+    assert!(told.contains("not a member"), "{told}");
+    let groups = &server.json("group list --as alice")[0]["groups"];
+    assert_eq!(groups[0]["group"], group.as_str());
+}
+
+#[test]
+fn a_soak_counts_every_message_of_groups() {
+    let server = Server::start();
+    let line = "soak --pairs 2 --rate 20 --duration 2s --progress 0s --groups 3 --group-size 6 \
+                --group-online 5 --group-rate 60";
+    let report = &server.json(line)[0];
+    assert_eq!(report["ok"], true, "{report}");
+    let groups = &report["groups"];
+    assert_eq!((&groups["messages"], &groups["deliveries"]), (&120.into(), &600.into()));
+    for field in ["lost", "duplicated", "reordered", "gaps"] {
+        assert_eq!(groups[field], 0, "{field}: {report}");
+    }
+    assert!(groups["e2e_ms"]["p99"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn failures_say_what_to_do() {
     let server = Server::start();
     for (line, expected) in [

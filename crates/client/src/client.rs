@@ -1,5 +1,7 @@
 //! A device that is connected as long as it is open.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use iris_core::id::{AccountId, DeviceNo, MsgId};
 use iris_core::mark::Mark;
 use iris_core::message::{Address, Bodies};
 use iris_core::relation::{Relations, Wish};
+use iris_core::seq::ConvSeq;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -28,6 +31,8 @@ use crate::session::{
     Session, Start,
 };
 use crate::store::{Login, State, Store};
+
+pub use groups::new_group_id;
 
 /// Commands that wait for the client's task.
 const COMMANDS_MAX: usize = 32;
@@ -257,7 +262,8 @@ impl Handle {
         self.call(CallOp::RevokeDevice(device)).await.map(|_| ())
     }
 
-    /// A page of the conversation with somebody from the server, newest first.
+    /// A page of a conversation from the server, newest first. Of a large group it has what was said
+    /// before it became large; see [`Handle::read_log`].
     ///
     /// # Errors
     /// When there is no answer in 20 seconds.
@@ -315,12 +321,12 @@ impl Handle {
         self.tell(Input::Watch { account, on }).await
     }
 
-    /// The person writes something to somebody: 1 for text, 0 when they stopped. May be lost.
+    /// The person writes something to somebody or to a small group: 1 for text, 0 when they stopped. May be lost.
     ///
     /// # Errors
     /// When the client is closed.
-    pub async fn typing(&self, to: AccountId, kind: u32) -> Result<(), ClientError> {
-        self.tell(Input::Typing { to: Address::Account(to), kind }).await
+    pub async fn typing(&self, to: Address, kind: u32) -> Result<(), ClientError> {
+        self.tell(Input::Typing { to, kind }).await
     }
 
     /// The person looks away, or at the application again: who looks away is not online.
@@ -359,10 +365,9 @@ impl Handle {
     pub async fn history(
         &self,
         count: usize,
-        with: Option<AccountId>,
+        with: Option<Address>,
     ) -> Result<Vec<Place>, ClientError> {
         let (reply, places) = oneshot::channel();
-        let with = with.map(Address::Account);
         let command = Command::History { count, with, reply };
         self.commands.send(command).await.map_err(|_| ClientError::Closed)?;
         places.await.map_err(|_| ClientError::Closed)
@@ -383,10 +388,19 @@ impl Draft {
     /// # Errors
     /// When the system has no randomness.
     pub fn new(to: AccountId, body: impl Into<Bytes>) -> Result<Self, ClientError> {
+        Self::to(Address::Account(to), body)
+    }
+
+    /// One body for everybody there, under a name of its own.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn to(to: Address, body: impl Into<Bytes>) -> Result<Self, ClientError> {
         let mut msg_id = MsgId([0; 16]);
         rand::fill(&mut msg_id.0).map_err(|_| KeyError::NoRandomness)?;
-        let (to, bodies) = (Address::Account(to), Bodies::Shared(body.into()));
-        Ok(Self { to, msg_id, bodies, expires_at_ms: 0, about: None })
+        let bodies = Bodies::Shared(body.into());
+        let (about, change, roster) = (None, None, ConvSeq(0));
+        Ok(Self { to, msg_id, bodies, expires_at_ms: 0, about, change, roster })
     }
 }
 
@@ -425,6 +439,7 @@ fn start(state: &State) -> Result<(Start, Login), ClientError> {
         marks: state.marks_version,
         next_client_seq: state.next_client_seq,
         undecided: state.undecided.clone(),
+        groups: state.groups.clone(),
         seed: u64::from_le_bytes(random),
     };
     Ok((start, login))

@@ -24,9 +24,7 @@ use crate::connector::Connector;
 use crate::error::ClientError;
 use crate::key::DeviceKey;
 use crate::net::{Dialed, EdgeAddr, HttpError, Wire, dial, rotation};
-use crate::session::{
-    CallId, CallOp, Draft, Effect, Event, Input, Refresh, Session, Stop, Target, Unsendable,
-};
+use crate::session::{CallId, CallOp, Draft, Effect, Event, Input, Refresh, Session, Stop, Target};
 use crate::store::{Record, StoreError, Tokens};
 
 pub use command::Decided;
@@ -34,6 +32,7 @@ pub(crate) use command::{CallReply, Command, DecidedReply};
 pub(crate) use disk::Disk;
 pub use sink::Handler;
 pub(crate) use sink::Sink;
+use sink::Taken;
 
 /// Commands that are taken before the session does anything else.
 const COMMANDS_IN_TURN: usize = 64;
@@ -180,13 +179,16 @@ impl Driver {
                 }
             }
             let stored = self.disk.write();
-            let (places, bytes) = self.sink.hand_over();
+            let Taken { places, bytes, logged } = self.sink.hand_over();
             if places > 0 {
                 self.input(Input::Consumed { places, bytes });
             }
+            if logged > 0 {
+                self.input(Input::LogTaken(logged));
+            }
             match stored {
                 Some(result) => self.stored(result),
-                None if places == 0 => return self.set_timer(),
+                None if places + logged == 0 => return self.set_timer(),
                 None => {}
             }
         }
@@ -342,6 +344,8 @@ impl Driver {
             Event::Connected { .. }
             | Event::Disconnected { .. }
             | Event::Placed(_)
+            | Event::Logged(_)
+            | Event::GroupGap(_)
             | Event::Missed { .. }
             | Event::Nacked { .. }
             | Event::Acked { .. }
@@ -383,6 +387,9 @@ impl Driver {
             Command::Call { op, patience_ms, reply } => self.call(op, patience_ms, reply),
             Command::History { count, with, reply } => self.disk.history(count, with, reply),
             Command::Marks { reply } => self.disk.marks(reply),
+            Command::Groups { reply } => {
+                let _gone = reply.send(self.session.groups().clone()).is_err();
+            }
             Command::ReadsSaid { reply } => self.reads_said.push(reply),
             Command::Tell(input) => self.input(input),
             Command::Reconnect => self.input(Input::Reconnect),
@@ -403,9 +410,7 @@ impl Driver {
                         self.receipts.extend(receipt.map(|receipt| (client_seq, receipt)));
                         return;
                     }
-                    Err(unsendable @ (Unsendable::TooLarge | Unsendable::Full)) => {
-                        ClientError::Unsendable(unsendable)
-                    }
+                    Err(unsendable) => ClientError::Unsendable(unsendable),
                 }
             }
         };

@@ -35,6 +35,7 @@ mod clock;
 mod connector;
 mod driver;
 mod error;
+pub mod groups;
 pub mod key;
 mod net;
 pub mod place;
@@ -42,10 +43,12 @@ pub mod session;
 pub mod store;
 
 pub use account::{Credentials, jwks, login, register};
-pub use client::{Client, Handle, Options, Receipt};
+pub use client::{Client, Handle, Options, Receipt, new_group_id};
 pub use clock::wall_ms;
 pub use connector::{Carrier, Connector};
 pub use driver::{Decided, Handler};
 pub use error::ClientError;
 pub use net::{EdgeAddr, Trust};
-pub use session::{DeviceInfo, Draft, Event, Fetch, Outcome, Page, Readers, Stop, Why};
+pub use session::{
+    DeviceInfo, Draft, Event, Fetch, LogFetch, LogPage, Outcome, Page, Readers, Stop, Why,
+};

@@ -8,7 +8,8 @@ use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::FormatError;
 use iris_proto::client::{self as wire, inbox_entry::Kind};
 use iris_proto::client_frames::{
-    about_from_wire, about_to_wire, address_from_wire, address_to_wire,
+    ToldPlace, about_from_wire, about_to_wire, address_from_wire, address_to_wire,
+    change_from_wire, change_to_wire, in_group_from_wire,
 };
 
 /// One place.
@@ -25,7 +26,8 @@ pub struct Place {
 /// What is at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A message of somebody else, or to oneself.
+    /// A message of somebody else, or to oneself; or any message with its place in a group, the
+    /// account's own too.
     Incoming(Incoming),
     /// A message that this account sent, from whichever of its devices.
     Sent(Sent),
@@ -50,9 +52,12 @@ pub struct Incoming {
     pub clock: Hlc,
     /// What it does to an earlier message, if it is not one of its own.
     pub about: Option<About>,
+    /// Where it is in its group; nothing in a conversation of two.
+    pub in_group: Option<Box<ToldPlace>>,
 }
 
-/// A message that was sent.
+/// A message that was sent. To a group it has no body, and comes again as [`Incoming`] once the group
+/// took it, or as a [`Notice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// By which device.
@@ -117,6 +122,7 @@ impl Place {
                 expires_at_ms: incoming.expires_at_ms,
                 clock: incoming.clock.0,
                 about: incoming.about.as_ref().map(about_to_wire),
+                in_group: incoming.in_group.as_deref().map(in_group_to_wire),
             }),
             Content::Sent(sent) => Kind::Sent(wire::Sent {
                 device: sent.device.0,
@@ -148,13 +154,46 @@ impl Place {
         }
     }
 
-    /// The other side of the conversation that it belongs to.
+    /// The other side of the conversation that it belongs to, or the group.
     pub fn peer(&self) -> Option<Address> {
         match &self.content {
-            Content::Incoming(incoming) => Some(Address::Account(incoming.sender.account)),
+            Content::Incoming(incoming) => Some(match &incoming.in_group {
+                Some(at) => Address::Group(at.group),
+                None => Address::Account(incoming.sender.account),
+            }),
             Content::Sent(sent) => Some(sent.to),
             Content::Notice(_) | Content::Hole => None,
         }
+    }
+
+    /// Where it is in its group.
+    pub fn in_group(&self) -> Option<&ToldPlace> {
+        match &self.content {
+            Content::Incoming(incoming) => incoming.in_group.as_deref(),
+            Content::Sent(_) | Content::Notice(_) | Content::Hole => None,
+        }
+    }
+
+    /// Whether it is a message of this account on its way to a group: it has no place there yet and
+    /// comes again with one.
+    pub fn is_on_its_way(&self) -> bool {
+        match &self.content {
+            Content::Sent(sent) => matches!(sent.to, Address::Group(_)),
+            Content::Incoming(_) | Content::Notice(_) | Content::Hole => false,
+        }
+    }
+
+    /// A message of a large group's log, which has no place in an inbox.
+    ///
+    /// # Errors
+    /// When an identifier in it is none, or it has no place in a group.
+    pub fn of_log(message: wire::Incoming) -> Result<Self, FormatError> {
+        let incoming = incoming_from_wire(message)?;
+        if incoming.in_group.is_none() {
+            return Err(FormatError::Missing("in_group"));
+        }
+        let clock_ms = incoming.clock.wall().0;
+        Ok(Self { seq: InboxSeq(0), clock_ms, content: Content::Incoming(incoming) })
     }
 
     /// The name of the message and who wrote it, `own` being this account.
@@ -197,7 +236,23 @@ fn incoming_from_wire(incoming: wire::Incoming) -> Result<Incoming, FormatError>
         expires_at_ms: incoming.expires_at_ms,
         clock: Hlc(incoming.clock),
         about: known_act(incoming.about),
+        in_group: incoming.in_group.map(told_place).transpose()?.map(Box::new),
     })
+}
+
+/// A change that this version does not know leaves a message at its place.
+fn told_place(mut wire: wire::InGroup) -> Result<ToldPlace, FormatError> {
+    let change = wire.change.take().and_then(|change| change_from_wire(change).ok());
+    Ok(ToldPlace { change, ..in_group_from_wire(wire)? })
+}
+
+fn in_group_to_wire(at: &ToldPlace) -> wire::InGroup {
+    wire::InGroup {
+        group: bytes_of(at.group.to_bytes()),
+        place: at.place.0,
+        change: at.change.as_ref().map(change_to_wire),
+        pull: at.pulls,
+    }
 }
 
 fn sent_from_wire(sent: wire::Sent) -> Result<Sent, FormatError> {
@@ -224,7 +279,10 @@ pub(crate) fn bytes_of<const N: usize>(bytes: [u8; N]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use iris_core::group::Change;
+    use iris_core::id::GroupId;
     use iris_core::message::Act;
+    use iris_core::seq::ConvSeq;
 
     use super::*;
 
@@ -245,7 +303,19 @@ mod tests {
                 author: account(9),
                 msg_id: MsgId([4; 16]),
                 clock: Hlc(3),
+                place: ConvSeq(0),
             }),
+            in_group: None,
+        });
+        let Content::Incoming(plain) = incoming.clone() else { panic!() };
+        let in_group = Content::Incoming(Incoming {
+            in_group: Some(Box::new(ToldPlace {
+                group: GroupId::from_bytes(&[8; 16]).unwrap(),
+                place: ConvSeq(12),
+                change: Some(Change::Add(vec![account(3)])),
+                pulls: true,
+            })),
+            ..plain
         });
         let sent = Content::Sent(Sent {
             device: DeviceNo(6),
@@ -263,11 +333,24 @@ mod tests {
             client_seq: ClientSeq(2),
             code: 4106,
         });
-        for content in [incoming, sent, notice, Content::Hole] {
+        for content in [incoming, in_group, sent, notice, Content::Hole] {
             let place = Place { seq: InboxSeq(11), clock_ms: 12, content };
             assert_eq!(Place::from_wire(InboxSeq(11), place.to_wire()), Ok(place));
         }
         let unknown = wire::InboxEntry { clock_ms: 1, kind: None };
         assert_eq!(Place::from_wire(InboxSeq(1), unknown).unwrap().content, Content::Hole);
+    }
+
+    #[test]
+    fn a_change_of_a_later_version_leaves_a_message_at_its_place() {
+        let unknown = wire::InGroup {
+            group: vec![8; 16].into(),
+            place: 3,
+            change: Some(wire::GroupChange { kind: None }),
+            pull: false,
+        };
+        let told = told_place(unknown.clone()).unwrap();
+        assert_eq!((told.place, told.change), (ConvSeq(3), None));
+        assert!(told_place(wire::InGroup { place: 0, ..unknown }).is_err());
     }
 }

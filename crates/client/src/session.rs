@@ -9,6 +9,7 @@ mod event;
 mod frames;
 mod input;
 mod link;
+mod logs;
 mod marks;
 mod receive;
 mod rng;
@@ -23,20 +24,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iris_core::clock::MonoUs;
+use iris_core::group::Change;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
 use iris_core::limits;
 use iris_core::message::{About, Address, Bodies};
-use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 
+use crate::groups::Groups;
 use crate::key::DeviceKey;
 
-pub use call::{CallAnswer, CallId, CallOp, CalledOff, DeviceInfo, Fetch, Page};
+pub use call::{CallAnswer, CallId, CallOp, CalledOff, DeviceInfo, Fetch, LogFetch, LogPage, Page};
 pub use event::{Event, Outcome, Stop, Why};
 pub use input::{Effect, Input, Refresh, Target, Ticket};
 pub use marks::Readers;
 
 use call::Calls;
 use link::Link;
+use logs::Logs;
 use marks::Marks;
 use receive::Inbox;
 use rng::{Backoff, Rng};
@@ -88,6 +92,8 @@ pub struct Start {
     pub next_client_seq: ClientSeq,
     /// Bound and undecided messages, as SEND payloads.
     pub undecided: VecDeque<(ClientSeq, Bytes)>,
+    /// What it knows of groups.
+    pub groups: Groups,
     /// For jitter.
     pub seed: u64,
 }
@@ -105,6 +111,11 @@ pub struct Draft {
     pub expires_at_ms: u64,
     /// What it does to an earlier message, if it is not one of its own.
     pub about: Option<About>,
+    /// What it changes in the group that it goes to.
+    pub change: Option<Change>,
+    /// The version of that group's roster that it was written for: with another one it is refused; 0
+    /// for any.
+    pub roster: ConvSeq,
 }
 
 /// Why a message was not taken. It has no number and was not sent.
@@ -117,6 +128,14 @@ pub enum Unsendable {
         limits::BODIES_BYTES_MAX
     )]
     TooLarge,
+    /// A change above the limits of the protocol, or of no group.
+    #[error(
+        "a change of a group names at most {} accounts of the group's tenant, and its settings have \
+         at most {} bytes",
+        limits::GROUP_CHANGE_MEMBERS_MAX,
+        limits::GROUP_INFO_BYTES_MAX
+    )]
+    BadChange,
     /// Too many messages wait to be decided.
     #[error("{OUTGOING_MAX} messages wait already")]
     Full,
@@ -129,6 +148,8 @@ pub struct Counters {
     pub connects: u64,
     /// Gaps in the inbox: a defect of the server each.
     pub gaps: u64,
+    /// Places of groups that were skipped.
+    pub group_gaps: u64,
     /// Places that came again and were dropped by their number.
     pub redelivered: u64,
     /// SENDs that were transmitted again.
@@ -152,6 +173,7 @@ pub struct Session {
     token: TokenState,
     outbox: Outbox,
     inbox: Inbox,
+    logs: Logs,
     marks: Marks,
     signals: Signals,
     calls: Calls,
@@ -182,6 +204,7 @@ impl Session {
             token,
             outbox: Outbox::new(start.next_client_seq, start.undecided),
             inbox: Inbox::new(start.stream_gen, start.cursor),
+            logs: Logs::new(start.groups),
             marks: Marks::new(start.marks),
             signals: Signals::default(),
             calls: Calls::default(),
@@ -203,6 +226,10 @@ impl Session {
     ) -> Result<ClientSeq, Unsendable> {
         if !draft.bodies.within_limits() {
             return Err(Unsendable::TooLarge);
+        }
+        if let Some(change) = &draft.change {
+            let Address::Group(group) = draft.to else { return Err(Unsendable::BadChange) };
+            change.check(group).map_err(|_| Unsendable::BadChange)?;
         }
         if self.is_full() {
             return Err(Unsendable::Full);
@@ -227,6 +254,7 @@ impl Session {
             Input::Stored { upto } => self.stored(upto, out),
             Input::StoreFailed => self.stop(Stop::StoreFailed, out),
             Input::Consumed { places, bytes } => self.inbox.consumed(places, bytes),
+            Input::LogTaken(count) => self.logs.taken(count),
             Input::Call { id, op, patience_ms } => self.calls.add(now, id, &op, patience_ms, out),
             Input::Read { with, upto, who } => self.marks.read(with, upto, who),
             Input::Watch { account, on } => self.signals.watch(account, on),
@@ -247,6 +275,7 @@ impl Session {
         self.calls.expire(now, out);
         if self.is_open() {
             self.signals.transmit(&mut self.calls, now);
+            self.read_logs(now, out);
             self.calls.transmit(now, out);
             self.inbox.acknowledge(out);
             self.marks.transmit(out);
@@ -258,7 +287,8 @@ impl Session {
     pub fn wake_at(&self) -> Option<MonoUs> {
         let sends = self.is_open().then(|| self.outbox.wake_at()).flatten();
         let calls = self.calls.wake_at(self.is_open());
-        let times = [self.link_wake_at(), self.token_wake_at(), sends, calls];
+        let logs = self.is_open().then(|| self.logs.wake_at()).flatten();
+        let times = [self.link_wake_at(), self.token_wake_at(), sends, calls, logs];
         times.into_iter().flatten().min()
     }
 
@@ -290,6 +320,11 @@ impl Session {
         self.inbox.cursor()
     }
 
+    /// What this device knows of the groups of its account.
+    pub fn groups(&self) -> &Groups {
+        &self.logs.known
+    }
+
     /// The largest frame that the server may send.
     pub fn frame_bytes_max(&self) -> u32 {
         self.frame_bytes_max
@@ -309,6 +344,7 @@ impl Session {
     fn stored(&mut self, upto: Ticket, out: &mut Vec<Effect>) {
         self.tickets.stored = self.tickets.stored.max(upto);
         self.inbox.stored(upto, out);
+        self.logs.stored(upto, out);
         self.marks.stored(upto);
     }
 }

@@ -9,10 +9,11 @@ mod memory;
 mod state;
 
 use bytes::Bytes;
-use iris_core::id::{AccountId, DeviceNo};
+use iris_core::id::{AccountId, DeviceNo, GroupId};
 use iris_core::mark::Mark;
 use iris_core::seq::{ClientSeq, InboxSeq};
 
+use crate::groups::KnownGroup;
 use crate::key::Seed;
 use crate::place::Place;
 
@@ -79,6 +80,20 @@ pub enum Record {
         stream_gen: u32,
         /// Never empty.
         places: Vec<Place>,
+    },
+    /// Messages of one large group's log, in its order.
+    Logged {
+        /// Never empty; none of them has a place in the inbox.
+        messages: Vec<Place>,
+    },
+    /// What is known of groups is this.
+    Groups {
+        /// Those that the account was in before it had this device are known.
+        listed: bool,
+        /// Holes that the inbox had.
+        holes: u64,
+        /// The groups that changed.
+        known: Vec<(GroupId, KnownGroup)>,
     },
     /// Conversations were received or read further.
     Marked {

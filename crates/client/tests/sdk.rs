@@ -13,6 +13,8 @@ mod chat;
 mod edges;
 #[path = "sdk/faults.rs"]
 mod faults;
+#[path = "sdk/groups.rs"]
+mod groups;
 #[path = "sdk/history.rs"]
 mod history;
 #[path = "sdk/marks.rs"]

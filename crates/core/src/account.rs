@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
-use crate::id::{DeviceNo, PublicKey};
+use crate::group::Membership;
+use crate::id::{DeviceNo, GroupId, PublicKey};
 use crate::limits;
 use crate::message::{Message, Notice};
 use crate::relation::Relations;
@@ -32,6 +33,8 @@ pub struct Account {
     pub last_seen: WallMs,
     /// What its owner wishes of others.
     pub relations: Relations,
+    /// The groups that it is in, and those that it left of late.
+    pub groups: BTreeMap<GroupId, Membership>,
 }
 
 /// The durable state of a device.
@@ -111,6 +114,7 @@ impl Account {
             marks: 0,
             last_seen: WallMs(0),
             relations: Relations::default(),
+            groups: BTreeMap::new(),
         }
     }
 
@@ -122,6 +126,24 @@ impl Account {
     /// Everything up to here is on the disk of every device that still has access.
     pub fn acknowledged(&self) -> InboxSeq {
         self.active_devices().map(|(_, device)| device.cursor).min().unwrap_or_default()
+    }
+
+    /// Whether it may come into another group.
+    pub fn takes_memberships(&self) -> bool {
+        let active = self.groups.values().filter(|membership| membership.until.is_none());
+        active.count() < limits::MEMBERSHIPS_MAX
+    }
+
+    /// It is in a group, or left it. Those that it left first are forgotten first.
+    pub fn note_membership(&mut self, group: GroupId, membership: Membership) {
+        self.groups.insert(group, membership);
+        while self.groups.len() > 2 * limits::MEMBERSHIPS_MAX {
+            let left = self.groups.iter().filter(|(_, known)| known.until.is_some());
+            let Some(first) = left.min_by_key(|(_, known)| known.until).map(|(id, _)| *id) else {
+                return;
+            };
+            self.groups.remove(&first);
+        }
     }
 
     /// The number of the next device.

@@ -293,6 +293,13 @@ impl Engine {
                 Effect::Fetch { account, conn, corr, fetch } => {
                     out.push(Action::Fetch { shard, account, conn, corr, fetch });
                 }
+                Effect::LoadGroup(group) => out.push(Action::LoadGroup { shard, group }),
+                Effect::ReadRoster { account, conn, corr, group, after } => {
+                    out.push(Action::ReadRoster { shard, account, conn, corr, group, after });
+                }
+                Effect::ReadLog { account, conn, corr, fetch } => {
+                    out.push(Action::ReadLog { shard, account, conn, corr, fetch });
+                }
                 Effect::LoadInbox { account, after, upto } => {
                     out.push(Action::LoadInbox { shard, account, after, upto });
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
-use crate::id::{AccountId, DeviceNo, PublicKey, ShardId};
+use crate::id::{AccountId, DeviceNo, GroupId, PublicKey, ShardId};
 use crate::mark::Receipt;
 use crate::message::{Address, Message, Notice};
 use crate::relation::Wish;
@@ -128,6 +128,15 @@ pub struct Slot {
     pub seq: OutboxSeq,
 }
 
+/// The members of a group on one shard, and the outbox towards it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The item.
+    pub slot: Slot,
+    /// For whom.
+    pub members: Vec<AccountId>,
+}
+
 /// What became of an item from another shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
@@ -163,6 +172,22 @@ pub enum Received {
     },
     /// It had no effect: it was for an account that is gone, or by somebody who is blocked.
     Dropped,
+    /// A group took it, or made it itself.
+    Ordered {
+        /// The message, with its place.
+        message: Arc<Message>,
+        /// The members who get it, by the outboxes that bring it to them.
+        targets: Vec<Target>,
+    },
+    /// It has a place in the inboxes of these members of its group.
+    Shared {
+        /// The message.
+        message: Arc<Message>,
+        /// Whose, and which.
+        places: Vec<(AccountId, InboxSeq)>,
+        /// Those who cannot be members, and the place in the outbox by which their group is told.
+        declined: Option<(Vec<AccountId>, Slot)>,
+    },
 }
 
 /// Cursors, confirmations and floors that moved since the last such entry.
@@ -201,6 +226,14 @@ impl Entry {
                 Received::Refused { .. } | Received::Noticed { .. } => 96,
                 Received::Marked { .. } => 80,
                 Received::Dropped => 8,
+                Received::Ordered { message, targets } => {
+                    let members: usize = targets.iter().map(|target| target.members.len()).sum();
+                    24 + message_weight(message) + 18 * members + 24 * targets.len()
+                }
+                Received::Shared { message, places, declined } => {
+                    let declined = declined.as_ref().map_or(0, |(who, _)| 24 + 18 * who.len());
+                    24 + message_weight(message) + 32 * places.len() + declined
+                }
             },
             Op::Wished { .. } => 56,
             Op::Marked { .. } => 144,
@@ -227,7 +260,10 @@ impl Entry {
                 Received::Delivered { account, .. } => vec![*account],
                 Received::Noticed { notice, .. } => vec![notice.account],
                 Received::Marked { receipt, .. } => vec![receipt.to],
-                Received::Refused { .. } | Received::Dropped => Vec::new(),
+                Received::Shared { places, .. } => places.iter().map(|place| place.0).collect(),
+                Received::Refused { .. } | Received::Dropped | Received::Ordered { .. } => {
+                    Vec::new()
+                }
             },
             Op::Progress(progress) => {
                 let mut accounts: Vec<_> = progress.cursors.iter().map(|c| c.0).collect();
@@ -241,11 +277,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The group whose state this entry changes.
+    pub fn group(&self) -> Option<GroupId> {
+        match &self.op {
+            Op::Received { outcome: Received::Ordered { message, .. }, .. } => match message.to {
+                Address::Group(group) => Some(group),
+                Address::Account(_) => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 fn message_weight(message: &Message) -> usize {
     let per_body = match (&message.bodies, message.to) {
         (crate::message::Bodies::Shared(_), Address::Account(_) | Address::Group(_)) => 8,
         (crate::message::Bodies::PerDevice(bodies), _) => 12 * bodies.len(),
     };
     let about = if message.about.is_some() { 64 } else { 0 };
-    128 + per_body + about + message.bodies.len()
+    let group = message.group.as_ref().map_or(0, |group| group.weight());
+    128 + per_body + about + group + message.bodies.len()
 }

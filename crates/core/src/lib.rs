@@ -15,6 +15,7 @@ pub mod code;
 pub mod engine;
 pub mod entry;
 pub mod fence;
+pub mod group;
 pub mod id;
 pub mod lane;
 pub mod limits;

@@ -78,6 +78,24 @@ pub const HOT_ACCOUNTS_MAX: usize = 16 * 1024;
 /// An idle account may leave memory after this long.
 pub const ACCOUNT_IDLE_MS: u64 = 60_000;
 
+/// Members of a group: its roster is in its owner's memory while somebody writes to it.
+pub const GROUP_MEMBERS_MAX: usize = 100_000;
+/// Up to so many members every inbox has a group's messages in full; a body that is kept apart costs a
+/// second read.
+pub const GROUP_INLINE_MEMBERS_MAX: usize = 64;
+/// Up to so many members every inbox has a group's messages; more members read its log.
+pub const GROUP_PUSHED_MEMBERS_MAX: usize = 5_000;
+/// Accounts that one change of a group names.
+pub const GROUP_CHANGE_MEMBERS_MAX: usize = 256;
+/// What clients keep in a group's settings, in bytes.
+pub const GROUP_INFO_BYTES_MAX: usize = 4 * 1024;
+/// Groups that an account is in: the list is one value of a row. Who has more is not added.
+pub const MEMBERSHIPS_MAX: usize = 1024;
+/// Groups of a shard that stay in memory while idle.
+pub const HOT_GROUPS_MAX: usize = 1024;
+/// Members of a group that are told that somebody writes something.
+pub const TYPING_MEMBERS_MAX: usize = 64;
+
 /// People whom an account blocks: the list is read for every message that it gets.
 pub const BLOCKED_MAX: usize = 1024;
 /// People whom an account knows: the list is one value of a row.
@@ -121,6 +139,8 @@ pub const ERASED_REMEMBERED: usize = 1024;
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;
 /// Derived rows of a shard are written at least so often while there are changes.
 pub const FLUSH_INTERVAL_MS: u64 = 3_000;
+/// And so often while somebody waits for them: members of a large group, who read its log.
+pub const FLUSH_AWAITED_MS: u64 = 400;
 
 const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);
 const _: () = assert!(OUTBOX_WINDOW <= OUTBOX_ITEMS_MAX);

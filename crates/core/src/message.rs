@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
+use crate::group::{Change, InGroup, Place, Reach};
 use crate::id::{AccountId, DeviceNo, GroupId, MsgId, ShardCount, ShardId};
 use crate::limits;
 use crate::mark::Receipt;
-use crate::seq::ClientSeq;
+use crate::seq::{ClientSeq, ConvSeq};
 
 /// To whom a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +98,8 @@ pub struct Message {
     pub clock: Hlc,
     /// What it does to an earlier message, if it is not one of its own.
     pub about: Option<About>,
+    /// What a message to a group carries besides; nothing for one to an account.
+    pub group: Option<Box<InGroup>>,
 }
 
 /// What a message does to an earlier one of its conversation. The new text, or the reaction, is in the
@@ -111,6 +114,8 @@ pub struct About {
     pub msg_id: MsgId,
     /// Its clock.
     pub clock: Hlc,
+    /// Its place in its group; 0 in a conversation of two.
+    pub place: ConvSeq,
 }
 
 /// What may be done to a message.
@@ -140,6 +145,28 @@ impl Message {
         }
     }
 
+    /// Its place in its group's order, once it has one.
+    pub fn place(&self) -> Option<Place> {
+        self.group.as_ref().and_then(|group| group.place)
+    }
+
+    /// What it changes in its group.
+    pub fn change(&self) -> Option<&Change> {
+        self.group.as_ref().and_then(|group| group.change.as_ref())
+    }
+
+    /// Whether rows hold its body once for the whole group, not in each inbox.
+    pub fn is_kept_apart(&self) -> bool {
+        self.place().is_some_and(|place| place.reach != Reach::Inline)
+    }
+
+    /// Itself without its body: what the sender's inbox has of a message to a group until the group
+    /// gave it its place.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self { bodies: Bodies::Shared(Bytes::new()), ..self.clone() }
+    }
+
     /// Whether nobody needs it any more.
     pub fn is_expired(&self, now: WallMs) -> bool {
         self.expires_at_ms != 0 && self.expires_at_ms <= now.0
@@ -147,7 +174,7 @@ impl Message {
 
     /// Roughly what it weighs in memory, on the wire and in a row.
     pub fn weight(&self) -> usize {
-        96 + self.bodies.len()
+        96 + self.bodies.len() + self.group.as_ref().map_or(0, |group| group.weight())
     }
 }
 
@@ -175,18 +202,36 @@ pub enum Parcel {
     Notice(Notice),
     /// Back to a sender, too: how far somebody received and read.
     Receipt(Receipt),
+    /// For the inboxes of a group's members on one shard.
+    ForMembers(Arc<Message>, Vec<AccountId>),
+    /// Back to a group: these could not be members, whom the message at this place brought in.
+    Declined(GroupId, ConvSeq, Vec<AccountId>),
 }
 
 impl Parcel {
-    /// The account that it is for.
-    pub fn account(&self) -> Option<AccountId> {
+    /// The accounts that it is for.
+    pub fn accounts(&self) -> Vec<AccountId> {
         match self {
             Self::Message(message) => match message.to {
-                Address::Account(account) => Some(account),
-                Address::Group(_) => None,
+                Address::Account(account) => vec![account],
+                Address::Group(_) => Vec::new(),
             },
-            Self::Notice(notice) => Some(notice.account),
-            Self::Receipt(receipt) => Some(receipt.to),
+            Self::Notice(notice) => vec![notice.account],
+            Self::Receipt(receipt) => vec![receipt.to],
+            Self::ForMembers(_, members) => members.clone(),
+            Self::Declined(..) => Vec::new(),
+        }
+    }
+
+    /// The group that it is for.
+    pub fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Message(message) => match message.to {
+                Address::Account(_) => None,
+                Address::Group(group) => Some(group),
+            },
+            Self::Declined(group, _, _) => Some(*group),
+            Self::Notice(_) | Self::Receipt(_) | Self::ForMembers(..) => None,
         }
     }
 
@@ -195,6 +240,8 @@ impl Parcel {
         match self {
             Self::Message(message) => message.weight(),
             Self::Notice(_) | Self::Receipt(_) => 64,
+            Self::ForMembers(message, members) => message.weight() + 18 * members.len(),
+            Self::Declined(_, _, members) => 64 + 18 * members.len(),
         }
     }
 }

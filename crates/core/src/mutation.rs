@@ -34,11 +34,19 @@ pub enum Mutation {
     N6,
     /// A checkpoint may lie before its own ownership.
     C1,
+    /// A group gives a place to whatever comes, whoever wrote it.
+    G1,
+    /// Who gets a message of a group is computed after what it changes.
+    G2,
+    /// Readers of a group's log are told of places that have no rows yet.
+    G3,
+    /// Rows of a group's log have the timestamps of the shards that write them.
+    G4,
 }
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::M1,
         Self::M2,
         Self::M3,
@@ -52,6 +60,10 @@ impl Mutation {
         Self::N5,
         Self::N6,
         Self::C1,
+        Self::G1,
+        Self::G2,
+        Self::G3,
+        Self::G4,
     ];
 
     /// What is wrong with it on, in a few words.
@@ -70,6 +82,10 @@ impl Mutation {
             Self::N5 => "a repeated send is answered before its first is released",
             Self::N6 => "an outbox is pushed from the first new item on",
             Self::C1 => "a checkpoint lies before its own ownership",
+            Self::G1 => "a group gives places to what nobody of its members wrote",
+            Self::G2 => "who gets a group's message is computed after what it changes",
+            Self::G3 => "readers of a group's log are told of places without rows",
+            Self::G4 => "rows of a group's log have the timestamps of whoever writes them",
         }
     }
 }

@@ -58,6 +58,10 @@ counter! {
     ClientSeq
 }
 counter! {
+    /// A place in a group's order: dense, from 1; 0 is before the first.
+    ConvSeq
+}
+counter! {
     /// An item of the outbox of one (source shard, destination shard): dense, from 1.
     OutboxSeq
 }

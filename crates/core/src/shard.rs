@@ -13,9 +13,11 @@ mod effect;
 mod erase;
 mod fetch;
 mod flush;
+mod groups;
 mod hot;
 mod input;
 mod marks;
+mod members;
 mod outbox;
 mod presence;
 mod receipts;
@@ -33,7 +35,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::account::Account;
 use crate::clock::{Hlc, MonoUs, Now, WallMs};
 use crate::entry::{Entry, Op, Progress};
-use crate::id::{AccountId, DeviceNo, ShardCount, ShardId};
+use crate::group::Sizes;
+use crate::id::{AccountId, DeviceNo, GroupId, ShardCount, ShardId};
 use crate::limits;
 use crate::message::Address;
 use crate::rate::Rates;
@@ -42,13 +45,19 @@ use crate::signal::Signal;
 
 pub use effect::{Attached, CallAnswer, DeviceSummary, DirectoryAnswer, Effect, ToConn};
 pub use erase::Erasure;
-pub use flush::{AccountRow, Flush, InboxRun, IndexRow, MarkRow, OutboxRow, PeerRow};
+pub use flush::{
+    AccountRow, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow, OutboxRow,
+    PeerRow,
+};
 pub use hot::Conn;
 pub use input::{Attach, Fetch, HistoryPage, HistoryPoint, Input, LinkNo, MarksPage, Send, Token};
+pub use members::LogFetch;
 pub use outbox::{OutboxItem, Peer};
 pub use replay::{Recovered, ReplayError};
 
+use groups::GroupSlot;
 use hot::{Hot, Slot};
+use members::Pulls;
 use presence::Watches;
 use receipts::Receipts;
 use release::Awaiting;
@@ -73,6 +82,8 @@ pub struct Policy {
     pub history: bool,
     /// How fast sends are taken.
     pub rates: Rates,
+    /// How messages to groups reach their members.
+    pub groups: Sizes,
 }
 
 /// A shard. See the module.
@@ -86,6 +97,7 @@ pub struct Shard {
     released: ShardSeq,
     clock: Hlc,
     accounts: BTreeMap<AccountId, Slot>,
+    groups: BTreeMap<GroupId, GroupSlot>,
     peers: BTreeMap<ShardId, Peer>,
     conns: BTreeMap<Conn, (AccountId, DeviceNo)>,
     /// What happens when a position is released, in order of positions.
@@ -98,6 +110,9 @@ pub struct Shard {
     progress: PendingProgress,
     receipts: Receipts,
     watches: Watches,
+    pulls: Pulls,
+    /// Accounts whose devices or memberships changed.
+    regroup: BTreeSet<AccountId>,
     flushing: flush::FlushState,
     /// False while a move drains the shard: sends are refused, everything else goes on.
     admitting: bool,
@@ -159,6 +174,11 @@ impl Shard {
                 self.subscribe(conn, corr, (&accounts, on), out);
             }
             Input::Fetch { conn, corr, fetch } => self.fetch(conn, corr, fetch, out),
+            Input::ListGroups { conn, corr } => self.list_groups(conn, corr),
+            Input::Roster { conn, corr, group, after } => {
+                self.roster(conn, corr, (group, after), out);
+            }
+            Input::FetchLog { conn, corr, fetch } => self.fetch_log(conn, corr, fetch, out),
             Input::Wish { conn, corr, wish } => self.wish(now, conn, corr, wish, out),
             Input::ListWishes { conn, corr } => self.list_wishes(conn, corr),
             Input::Signal(signal) => self.signal(now, signal, out),
@@ -188,12 +208,23 @@ impl Shard {
             Input::Fetched { account, conn, corr, fetch, page } => {
                 self.fetched(now, (account, conn, corr), fetch, page, out);
             }
+            Input::GroupLoaded { group, state } => {
+                self.group_loaded(now, group, state.map(|state| *state), out);
+            }
+            Input::GroupLoadFailed { group } => self.group_load_failed(group),
+            Input::RosterRead { account, conn, corr, page } => {
+                self.roster_read((account, conn, corr), page, out);
+            }
+            Input::LogRead { account, conn, corr, fetch, messages } => {
+                self.log_read(now, (account, conn, corr), fetch, messages, out);
+            }
             Input::Parcel { link, from, seq, parcel } => {
                 self.receive(now, (link, from), seq, parcel, out);
             }
             Input::PeerReady { to } => {
                 self.peer_ready(now.mono, to, out);
                 self.watch_again(to, out);
+                self.watch_groups_again(to, out);
             }
             Input::Confirmed { to, upto } => self.confirmed(now.mono, to, upto, out),
             Input::Expected { to, next } => self.peer_expects(now.mono, to, next, out),
@@ -205,11 +236,15 @@ impl Shard {
     /// Another shard signals something.
     fn signal(&mut self, now: Now, signal: Signal, out: &mut Vec<Effect>) {
         match signal {
-            Signal::Typing(typing) => {
-                if let Address::Account(to) = typing.to {
-                    self.typed_to(to, typing, out);
-                }
+            Signal::Typing(typing) => match typing.to {
+                Address::Account(to) => self.typed_to(to, typing, out),
+                Address::Group(group) => self.typed_to_group(now.mono, (group, typing), out),
+            },
+            Signal::TypingInGroup { typing, to } => self.typed_to_members(typing, &to, out),
+            Signal::WatchGroup { by, group, on } => {
+                self.group_watched_by(now.mono, (by, group), on, out);
             }
+            Signal::Head { group, head, .. } => self.head_is(group, head),
             Signal::Watch { by, of, on } => self.watched_by(now.mono, (by, of), on, out),
             Signal::Presence { of, to, presence } => self.presence_is(of, &to, presence),
         }
@@ -221,6 +256,8 @@ impl Shard {
         self.tell_receipts(now, false, out);
         self.note_gone(now);
         self.tell_presence(now.mono, out);
+        self.renew_group_watches(now.mono, out);
+        self.look_after_groups(now.mono);
         self.retry_peers(now.mono, out);
         self.to_pump.append(&mut self.unread);
         self.settle(now, out);
@@ -228,6 +265,7 @@ impl Shard {
 
     /// Answers that wait for no position leave at once, and accounts with news are pumped.
     fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.regroup(out);
         if self.is_settled() {
             self.let_go(now.mono, out);
         }
@@ -308,6 +346,7 @@ impl Shard {
             Slot::Loading(_) => true,
             Slot::Hot(hot) => watches.has(*account) || !hot.is_evictable(now.mono, crowded),
         });
+        self.evict_groups(now.mono);
         before - self.accounts.len()
     }
 

@@ -2,8 +2,9 @@
 //! lost is not missed.
 
 use crate::clock::WallMs;
-use crate::id::{AccountId, DeviceNo};
+use crate::id::{AccountId, DeviceNo, GroupId, ShardId};
 use crate::message::Address;
+use crate::seq::ConvSeq;
 
 /// What one shard signals to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,32 @@ pub enum Signal {
         to: Vec<AccountId>,
         /// What.
         presence: Presence,
+    },
+    /// Somebody writes something to a group of these.
+    TypingInGroup {
+        /// What.
+        typing: Typing,
+        /// Who is told: members on one shard.
+        to: Vec<AccountId>,
+    },
+    /// Members of a large group are there, on a shard that wants to know its newest place for a while,
+    /// or does not any more.
+    WatchGroup {
+        /// The shard.
+        by: ShardId,
+        /// The group.
+        group: GroupId,
+        /// Whether it still wants to.
+        on: bool,
+    },
+    /// Everything of a large group up to here may be read, for those who watch it.
+    Head {
+        /// Which group.
+        group: GroupId,
+        /// The shard that is told.
+        to: ShardId,
+        /// Up to where.
+        head: ConvSeq,
     },
 }
 
@@ -52,18 +79,4 @@ pub enum Presence {
     Offline(WallMs),
     /// They do not show it.
     Hidden,
-}
-
-impl Signal {
-    /// The account that it is about or for: its shard takes the signal.
-    pub fn account(&self) -> Option<AccountId> {
-        match self {
-            Self::Typing(typing) => match typing.to {
-                Address::Account(account) => Some(account),
-                Address::Group(_) => None,
-            },
-            Self::Watch { of, .. } => Some(*of),
-            Self::Presence { to, .. } => to.first().copied(),
-        }
-    }
 }

@@ -6,18 +6,24 @@ use iris_core::clock::Hlc;
 use iris_core::code::Verdict;
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId};
 use iris_core::limits;
-use iris_core::message::{About, Act, Address, Bodies};
-use iris_core::seq::{ClientSeq, InboxSeq};
-use iris_core::shard::{Fetch, HistoryPoint, Send};
+use iris_core::message::{About, Act, Address, Bodies, Message};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
+use iris_core::shard::{Fetch, HistoryPoint, LogFetch, Send};
 
 use crate::{FormatError, client};
 
+pub use groups::{
+    ToldPlace, change_from_wire, change_to_wire, head_from_wire, head_to_wire, in_group_from_wire,
+    list_members_from_wire, log_page_to_wire, memberships_from_wire, memberships_to_wire,
+    roster_from_wire, roster_to_wire, settings_from_wire, settings_to_wire,
+};
 pub use signals::{
     FromClient, marks_from_wire, presence_to_wire, receipt_from_wire, receipt_to_wire,
     signal_from_wire, subscribe_from_wire, typing_to_wire,
 };
 pub use wishes::{wish_from_wire, wish_to_wire, wishes_from_wire, wishes_to_wire};
 
+mod groups;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -39,13 +45,20 @@ pub fn send_from_wire(wire: client::Send) -> Result<Send, FormatError> {
     } else {
         return Err(FormatError::OutOfBounds("body beside device_bodies"));
     };
+    let to = address_from_wire(wire.to.ok_or(FormatError::Missing("to"))?)?;
+    let change = wire.change.map(change_from_wire).transpose()?;
+    if change.is_some() && matches!(to, Address::Account(_)) {
+        return Err(FormatError::OutOfBounds("change"));
+    }
     Ok(Send {
         client_seq: ClientSeq(wire.client_seq),
         msg_id: MsgId::from_bytes(&wire.msg_id)?,
-        to: address_from_wire(wire.to.ok_or(FormatError::Missing("to"))?)?,
+        to,
         bodies,
         expires_at_ms: wire.expires_at_ms,
         about: wire.about.map(about_from_wire).transpose()?,
+        change,
+        roster: ConvSeq(wire.roster_version),
     })
 }
 
@@ -62,6 +75,7 @@ pub fn about_from_wire(wire: client::About) -> Result<About, FormatError> {
         author: AccountId::from_bytes(&wire.author)?,
         msg_id: MsgId::from_bytes(&wire.msg_id)?,
         clock: clock_from_wire(wire.clock)?,
+        place: groups::place_from_wire(wire.place)?,
     })
 }
 
@@ -82,6 +96,7 @@ pub fn about_to_wire(about: &About) -> client::About {
         author: bytes_of(about.author.to_bytes()),
         msg_id: bytes_of(about.msg_id.0),
         clock: about.clock.0,
+        place: about.place.0,
     }
 }
 
@@ -97,14 +112,31 @@ pub fn point_to_wire(point: HistoryPoint) -> client::HistoryPoint {
     client::HistoryPoint { clock: point.clock.0, inbox_seq: point.place.0 }
 }
 
+/// Which page a FETCH wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageOf {
+    /// Of the history that an inbox holds.
+    History(Fetch),
+    /// Of a large group's log.
+    Log(LogFetch),
+}
+
 /// Which page a FETCH wants. How long it may be is the shard's to bound.
-pub fn fetch_from_wire(wire: client::Fetch) -> Result<Fetch, FormatError> {
+pub fn fetch_from_wire(wire: client::Fetch) -> Result<PageOf, FormatError> {
     let conversation = wire.conversation.ok_or(FormatError::Missing("conversation"))?;
-    Ok(Fetch {
-        conversation: address_from_wire(conversation)?,
-        before: wire.before.map(point_from_wire).transpose()?,
-        limit: wire.limit,
-    })
+    let conversation = address_from_wire(conversation)?;
+    let before = wire.before.map(point_from_wire).transpose()?;
+    let limit = wire.limit;
+    match (wire.behind, conversation) {
+        (None, _) => Ok(PageOf::History(Fetch { conversation, before, limit })),
+        (Some(behind), Address::Group(group)) if before.is_none() => {
+            let after = groups::place_from_wire(behind)?;
+            Ok(PageOf::Log(LogFetch { group, after, upto: None, limit }))
+        }
+        (Some(_), Address::Account(_) | Address::Group(_)) => {
+            Err(FormatError::OutOfBounds("behind"))
+        }
+    }
 }
 
 /// An address.
@@ -155,12 +187,18 @@ pub fn page_to_wire(
 fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> client::InboxEntry {
     use client::inbox_entry::Kind;
     let kind = match &item.content {
+        // Its place is everybody's, also where it has no body for this device.
+        InboxContent::Message(message) if message.place().is_some() => {
+            let body = message.bodies.of_device(device).cloned().unwrap_or_default();
+            Kind::Incoming(incoming_to_wire((account, device), message, body))
+        }
         InboxContent::Message(message) if message.sender == account && is_own(item, account) => {
             let sent_here = message.sender_device == device;
-            // Bodies for single devices are for those of the other side.
-            let body = match &message.bodies {
-                Bodies::Shared(body) if !sent_here => Some(body.clone()),
-                Bodies::Shared(_) | Bodies::PerDevice(_) => None,
+            // Bodies for single devices are for those of the other side, and what goes to a group comes
+            // back from it.
+            let body = match (&message.bodies, message.to) {
+                (Bodies::Shared(body), Address::Account(_)) if !sent_here => Some(body.clone()),
+                (Bodies::Shared(_) | Bodies::PerDevice(_), _) => None,
             };
             Kind::Sent(client::Sent {
                 device: message.sender_device.0,
@@ -174,15 +212,9 @@ fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> clie
             })
         }
         InboxContent::Message(message) => match message.bodies.of_device(device) {
-            Some(body) => Kind::Incoming(client::Incoming {
-                sender: bytes_of(message.sender.to_bytes()),
-                sender_device: message.sender_device.0,
-                msg_id: bytes_of(message.msg_id.0),
-                body: body.clone(),
-                expires_at_ms: message.expires_at_ms,
-                clock: message.clock.0,
-                about: message.about.as_ref().map(about_to_wire),
-            }),
+            Some(body) => {
+                Kind::Incoming(incoming_to_wire((account, device), message, body.clone()))
+            }
             None => Kind::Hole(client::Hole {}),
         },
         InboxContent::Notice(notice) => Kind::Notice(client::Notice {
@@ -194,6 +226,26 @@ fn entry_to_wire(account: AccountId, device: DeviceNo, item: &InboxItem) -> clie
         InboxContent::Hole => Kind::Hole(client::Hole {}),
     };
     client::InboxEntry { clock_ms: item.clock.wall().0, kind: Some(kind) }
+}
+
+/// A message as `device` of `account` gets it. The device that sent it to a group has the body.
+fn incoming_to_wire(
+    (account, device): (AccountId, DeviceNo),
+    message: &Message,
+    body: Bytes,
+) -> client::Incoming {
+    let sent_here = message.sender == account && message.sender_device == device;
+    let has_body = sent_here && message.place().is_some();
+    client::Incoming {
+        sender: bytes_of(message.sender.to_bytes()),
+        sender_device: message.sender_device.0,
+        msg_id: bytes_of(message.msg_id.0),
+        body: if has_body { Bytes::new() } else { body },
+        expires_at_ms: message.expires_at_ms,
+        clock: message.clock.0,
+        about: message.about.as_ref().map(about_to_wire),
+        in_group: groups::in_group_to_wire(message),
+    }
 }
 
 /// The sender's copy, rather than what a message to oneself brings.

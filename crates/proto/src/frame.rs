@@ -72,6 +72,8 @@ frame_types! {
     Unsubscribe = 0x0d,
     /// Server: a nonce for the proof, where the carrier hides the TLS exporter.
     Challenge = 0x0e,
+    /// Server: a page of a large group's log.
+    LogPage = 0x0f,
     /// Client: a correlated call.
     Call = 0x10,
     /// Server: its result.

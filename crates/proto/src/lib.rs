@@ -9,6 +9,7 @@ pub mod frame;
 pub mod peer_signals;
 pub mod stored_blocks;
 mod stored_entries;
+pub mod stored_groups;
 pub mod stored_relations;
 pub mod stored_rows;
 

@@ -9,10 +9,15 @@ use iris_core::entry::{Entry, Op, Progress, Received, Slot};
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId};
 use iris_core::mark::Receipt;
 use iris_core::message::{About, Act, Address, Bodies, Message, Notice, Parcel};
-use iris_core::seq::{ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::seq::{ClientSeq, ConvSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 
 use crate::FormatError;
 use crate::stored;
+use crate::stored_groups::{
+    declined_from_stored, declined_to_stored, for_members_from_stored, for_members_to_stored,
+    group_bytes, in_group_from_stored, in_group_to_stored, ordered_from_stored, ordered_to_stored,
+    shared_from_stored, shared_to_stored,
+};
 use crate::stored_relations::{wish_from_stored, wish_to_stored};
 
 pub(crate) fn entry_to_stored(entry: &Entry) -> stored::Entry {
@@ -179,6 +184,10 @@ fn outcome_to_stored(outcome: &Received) -> stored::received::Outcome {
             version: *version,
         }),
         Received::Dropped => To::Dropped(stored::Dropped {}),
+        Received::Ordered { message, targets } => To::Ordered(ordered_to_stored(message, targets)),
+        Received::Shared { message, places, declined } => {
+            To::Shared(shared_to_stored(message, places, declined.as_ref()))
+        }
     }
 }
 
@@ -202,6 +211,8 @@ fn outcome_from_stored(outcome: stored::received::Outcome) -> Result<Received, F
             Received::Marked { receipt: receipt_from_stored(op.receipt)?, version: op.version }
         }
         From::Dropped(stored::Dropped {}) => Received::Dropped,
+        From::Ordered(op) => ordered_from_stored(op)?,
+        From::Shared(op) => shared_from_stored(op)?,
     })
 }
 
@@ -264,9 +275,7 @@ pub(crate) fn message_to_stored(message: &Message) -> stored::Message {
     };
     let to = match message.to {
         Address::Account(account) => stored::address::Kind::Account(account_bytes(account)),
-        Address::Group(group) => {
-            stored::address::Kind::Group(Bytes::copy_from_slice(&group.to_bytes()))
-        }
+        Address::Group(group) => stored::address::Kind::Group(group_bytes(group)),
     };
     stored::Message {
         sender: account_bytes(message.sender),
@@ -279,6 +288,7 @@ pub(crate) fn message_to_stored(message: &Message) -> stored::Message {
         expires_at_ms: message.expires_at_ms,
         clock: message.clock.0,
         about: message.about.as_ref().map(about_to_stored),
+        in_group: message.group.as_deref().map(in_group_to_stored),
     }
 }
 
@@ -297,6 +307,10 @@ pub(crate) fn message_from_stored(
         let bodies = message.device_bodies.into_iter();
         Bodies::PerDevice(bodies.map(|b| (DeviceNo(b.device), b.body)).collect())
     };
+    let group = message.in_group.map(in_group_from_stored).transpose()?;
+    if group.is_some() && matches!(to, Address::Account(_)) {
+        return Err(FormatError::OutOfBounds("in_group"));
+    }
     Ok(Arc::new(Message {
         sender: account(&message.sender)?,
         sender_device: DeviceNo(message.sender_device),
@@ -307,6 +321,7 @@ pub(crate) fn message_from_stored(
         expires_at_ms: message.expires_at_ms,
         clock: Hlc(message.clock),
         about: message.about.map(about_from_stored).transpose()?,
+        group: group.map(Box::new),
     }))
 }
 
@@ -321,6 +336,7 @@ fn about_to_stored(about: &About) -> stored::About {
         author: account_bytes(about.author),
         msg_id: Bytes::copy_from_slice(&about.msg_id.0),
         clock: about.clock.0,
+        place: about.place.0,
     }
 }
 
@@ -336,6 +352,7 @@ fn about_from_stored(about: stored::About) -> Result<About, FormatError> {
         author: account(&about.author)?,
         msg_id: MsgId::from_bytes(&about.msg_id)?,
         clock: Hlc(about.clock),
+        place: ConvSeq(about.place),
     })
 }
 
@@ -384,6 +401,12 @@ pub(crate) fn parcel_to_stored(parcel: &Parcel) -> stored::outbox_item::Kind {
         Parcel::Message(message) => stored::outbox_item::Kind::Message(message_to_stored(message)),
         Parcel::Notice(notice) => stored::outbox_item::Kind::Notice(notice_to_stored(notice)),
         Parcel::Receipt(receipt) => stored::outbox_item::Kind::Receipt(receipt_to_stored(*receipt)),
+        Parcel::ForMembers(message, who) => {
+            stored::outbox_item::Kind::ForMembers(for_members_to_stored(message, who))
+        }
+        Parcel::Declined(group, place, who) => {
+            stored::outbox_item::Kind::Declined(declined_to_stored(*group, *place, who))
+        }
     }
 }
 
@@ -400,6 +423,8 @@ pub(crate) fn parcel_from_stored(
         stored::outbox_item::Kind::Receipt(receipt) => {
             receipt_from_stored(Some(receipt)).map(Parcel::Receipt)
         }
+        stored::outbox_item::Kind::ForMembers(item) => for_members_from_stored(item),
+        stored::outbox_item::Kind::Declined(item) => declined_from_stored(item),
     }
 }
 
@@ -415,7 +440,7 @@ fn shard(number: u32) -> Result<ShardId, FormatError> {
     u16::try_from(number).map(ShardId::new).map_err(|_| FormatError::OutOfBounds("shard"))
 }
 
-fn slot(to_shard: u32, outbox_seq: u64) -> Result<Slot, FormatError> {
+pub(crate) fn slot(to_shard: u32, outbox_seq: u64) -> Result<Slot, FormatError> {
     Ok(Slot { to: shard(to_shard)?, seq: OutboxSeq(outbox_seq) })
 }
 

@@ -1,5 +1,7 @@
 //! The values of derived rows, as stored.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use iris_core::account::{Account, Device, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, WallMs};
@@ -15,7 +17,7 @@ use crate::stored_entries::{
 };
 use crate::{FormatError, stored};
 
-/// An account's row, without its wishes: they have a column of their own.
+/// An account's row, without its wishes and memberships: they have columns of their own.
 pub fn encode_account(account: &Account) -> Bytes {
     account_to_stored(account).encode_to_vec().into()
 }
@@ -25,7 +27,7 @@ pub fn decode_account(bytes: Bytes) -> Result<Account, FormatError> {
     account_from_stored(stored::AccountState::decode(bytes)?)
 }
 
-/// An account without its wishes, as another pod gets it.
+/// An account without its wishes and memberships, as another pod gets it.
 pub fn account_to_stored(account: &Account) -> stored::AccountState {
     stored::AccountState {
         pos: account.pos.0,
@@ -38,7 +40,7 @@ pub fn account_to_stored(account: &Account) -> stored::AccountState {
     }
 }
 
-/// An account without its wishes, as another pod sent it.
+/// An account without its wishes and memberships, as another pod sent it.
 pub fn account_from_stored(account: stored::AccountState) -> Result<Account, FormatError> {
     Ok(Account {
         pos: ShardSeq(account.pos),
@@ -49,6 +51,7 @@ pub fn account_from_stored(account: stored::AccountState) -> Result<Account, For
         marks: account.marks,
         last_seen: WallMs(account.last_seen_ms),
         relations: Relations::default(),
+        groups: BTreeMap::new(),
     })
 }
 

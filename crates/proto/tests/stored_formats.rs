@@ -4,25 +4,33 @@
 
 #[path = "stored_formats/any.rs"]
 mod any;
+#[path = "stored_formats/any_groups.rs"]
+mod any_groups;
 #[path = "stored_formats/specimens.rs"]
 mod specimens;
+#[path = "stored_formats/third.rs"]
+mod third;
 
 use bytes::Bytes;
 use iris_core::block::BlockHeader;
 use iris_core::entry::Entry;
+use iris_core::group::{Member, Role};
 use iris_core::relation::Audience;
-use iris_core::seq::{BlockSeq, OutboxSeq};
-use iris_proto::{stored, stored_blocks, stored_relations, stored_rows};
+use iris_core::seq::{BlockSeq, ConvSeq, OutboxSeq};
+use iris_proto::{
+    FormatError, stored, stored_blocks, stored_groups, stored_relations, stored_rows,
+};
 use proptest::prelude::*;
 use prost::Message as _;
 
 use specimens::{first_account, first_block, second_account, second_block, wishes};
+use third::third_block;
 
 const NO_HEADER: BlockHeader = BlockHeader { released: BlockSeq(0), materialized: BlockSeq(0) };
 
 #[test]
 fn a_block_comes_back() {
-    for (header, entries) in [first_block(), second_block()] {
+    for (header, entries) in [first_block(), second_block(), third_block()] {
         let bytes = stored_blocks::encode(header, &entries);
         assert_eq!(stored_blocks::decode_header(&bytes).unwrap(), header);
         assert_eq!(stored_blocks::decode(bytes).unwrap(), (header, entries));
@@ -60,7 +68,12 @@ fn golden_bytes_stay_readable() {
         assert_eq!(written, bytes, "{name}");
         bytes
     };
-    for (name, block) in [("block.v1.bin", first_block()), ("block.v2.bin", second_block())] {
+    let blocks = [
+        ("block.v1.bin", first_block()),
+        ("block.v2.bin", second_block()),
+        ("block.v3.bin", third_block()),
+    ];
+    for (name, block) in blocks {
         let bytes = golden(name, stored_blocks::encode(block.0, &block.1));
         assert_eq!(stored_blocks::decode(bytes).unwrap(), block, "{name}");
     }
@@ -72,6 +85,59 @@ fn golden_bytes_stay_readable() {
     }
     let bytes = golden("relations.v2.bin", stored_relations::encode_relations(&wishes()));
     assert_eq!(stored_relations::decode_relations(bytes).unwrap(), wishes());
+    let (group, memberships) = (third::group_state(), third::memberships());
+    let bytes = golden("group.v3.bin", stored_groups::encode_group(&group));
+    assert_eq!(stored_groups::decode_group(bytes).unwrap(), group);
+    let bytes = golden("memberships.v3.bin", stored_groups::encode_memberships(&memberships));
+    assert_eq!(stored_groups::decode_memberships(bytes).unwrap(), memberships);
+    let message = third::log_message();
+    let bytes = golden("group_log.v3.bin", stored_groups::encode_log_message(&message));
+    assert_eq!(stored_groups::decode_log_message(bytes).unwrap(), message);
+    for (name, item) in ["for_members.v3.bin", "declined.v3.bin"].into_iter().zip(third::parcels())
+    {
+        let bytes = golden(name, stored_rows::encode_outbox_item(&item));
+        assert_eq!(stored_rows::decode_outbox_item(item.seq, bytes).unwrap(), item, "{name}");
+    }
+}
+
+/// A group or a message whose reach or role a later version wrote is not taken for another one.
+#[test]
+fn what_a_later_version_wrote_of_groups_is_an_error() {
+    let state = stored::GroupState { reach: 9, ..stored::GroupState::default() };
+    let read = stored_groups::decode_group(state.encode_to_vec().into());
+    assert_eq!(read, Err(FormatError::OutOfBounds("reach")));
+    assert_eq!(stored_groups::member_of(9, 1), Err(FormatError::OutOfBounds("role")));
+    let row = stored_groups::encode_log_message(&third::log_message());
+    let row = stored::Message::decode(row).unwrap();
+    let with = |in_group| {
+        let row = stored::Message { in_group, ..row.clone() };
+        stored_groups::decode_log_message(row.encode_to_vec().into()).map(|_| ())
+    };
+    let in_group = row.in_group.clone().unwrap();
+    assert_eq!(with(Some(in_group.clone())), Ok(()));
+    let far = stored::InGroup { reach: 9, ..in_group.clone() };
+    assert_eq!(with(Some(far)), Err(FormatError::OutOfBounds("reach")));
+    let promotion = stored::Promotion { account: vec![1; 16].into(), role: 9 };
+    let kind = Some(stored::group_change::Kind::Promote(promotion));
+    let change = Some(stored::GroupChange { kind });
+    let promoted = stored::InGroup { change, ..in_group };
+    assert_eq!(with(Some(promoted)), Err(FormatError::OutOfBounds("role")));
+    let unknown = Some(stored::GroupChange { kind: None });
+    let changed = stored::InGroup { change: unknown, ..in_group };
+    assert_eq!(with(Some(changed)), Err(FormatError::Missing("change")));
+    let nowhere = stored::InGroup { place: 0, ..in_group };
+    assert_eq!(with(Some(nowhere)), Err(FormatError::Missing("place")));
+    assert_eq!(with(None), Err(FormatError::Missing("place")));
+}
+
+#[test]
+fn roles_come_back() {
+    let since = ConvSeq(7);
+    for role in [Role::Member, Role::Admin] {
+        let found = stored_groups::member_of(stored_groups::role_number(role), 7);
+        assert_eq!(found, Ok(Some(Member { role, since })));
+    }
+    assert_eq!(stored_groups::member_of(0, 7), Ok(None), "who is gone");
 }
 
 /// An entry's weight is what blocks are limited by: it must not be below the entry's bytes.
@@ -84,7 +150,7 @@ fn check_weight(entry: &Entry) -> Result<(), String> {
 
 #[test]
 fn the_weight_of_a_specimen_bounds_its_bytes() {
-    for entry in first_block().1.iter().chain(&second_block().1) {
+    for entry in first_block().1.iter().chain(&second_block().1).chain(&third_block().1) {
         check_weight(entry).unwrap();
     }
 }
@@ -117,6 +183,32 @@ proptest! {
     }
 
     #[test]
+    fn a_group_comes_back(group in any_groups::group_state()) {
+        let bytes = stored_groups::encode_group(&group);
+        prop_assert_eq!(stored_groups::decode_group(bytes).unwrap(), group);
+    }
+
+    #[test]
+    fn memberships_come_back(memberships in any_groups::memberships()) {
+        let bytes = stored_groups::encode_memberships(&memberships);
+        prop_assert_eq!(&stored_groups::decode_memberships(bytes).unwrap(), &memberships);
+        let sent = stored_groups::memberships_to_stored(&memberships);
+        prop_assert_eq!(stored_groups::memberships_from_stored(sent).unwrap(), memberships);
+    }
+
+    #[test]
+    fn a_row_of_a_log_comes_back(message in any::message()) {
+        let bytes = stored_groups::encode_log_message(&message);
+        match stored_groups::decode_log_message(bytes) {
+            Ok(read) => prop_assert_eq!(read, message),
+            Err(error) => {
+                prop_assert!(message.place().is_none());
+                prop_assert_eq!(error, FormatError::Missing("place"));
+            }
+        }
+    }
+
+    #[test]
     fn a_run_of_an_inbox_comes_back(items in any::inbox_run()) {
         let bytes = stored_rows::encode_inbox_run(&items);
         prop_assert_eq!(stored_rows::decode_inbox_run(bytes).unwrap(), items);
@@ -135,16 +227,19 @@ proptest! {
         let _ = stored_rows::decode_account(bytes.clone());
         let _ = stored_relations::decode_relations(bytes.clone());
         let _ = stored_rows::decode_inbox_run(bytes.clone());
+        let _ = stored_groups::decode_group(bytes.clone());
+        let _ = stored_groups::decode_memberships(bytes.clone());
+        let _ = stored_groups::decode_log_message(bytes.clone());
         let _ = stored_rows::decode_outbox_item(OutboxSeq(1), bytes);
     }
 
     #[test]
     fn a_damaged_block_never_panics(
-        second in any::<bool>(),
+        block in 0usize..3,
         at in 0usize..2000,
         with in any::<u8>(),
     ) {
-        let (header, entries) = if second { second_block() } else { first_block() };
+        let (header, entries) = [first_block, second_block, third_block][block]();
         let mut bytes = stored_blocks::encode(header, &entries).to_vec();
         let at = at % bytes.len();
         bytes[at] ^= with;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use iris_check::history::{
-    AccountNo, Device, Event, Item, Lane, Message, MessageNo, Outcome, SessionNo, Target, What,
+    AccountNo, Device, Event, GroupNo, Item, Lane, Message, MessageNo, Outcome, SessionNo, Target,
+    What,
 };
 use iris_core::account::{InboxContent, InboxItem};
-use iris_core::id::{AccountId, LaneId, MsgId, SessionId};
-use iris_core::message::{Address, Bodies};
+use iris_core::id::{AccountId, GroupId, LaneId, MsgId, SessionId};
+use iris_core::message::{Address, Bodies, Message as CoreMessage};
 
 /// Things that must have happened in some runs, or the simulator looks in the wrong place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,11 +56,35 @@ pub struct Sometimes {
     pub erasures: u64,
     /// Pages of history with something on them.
     pub pages: u64,
+    /// Places of groups in inboxes.
+    pub in_groups: u64,
+    /// Changes of groups that a device learned of.
+    pub group_changes: u64,
+    /// Members whom their shards declined, as a device learned of it.
+    pub declined: u64,
+    /// Messages that were refused at their destination.
+    pub notices: u64,
+    /// Devices that learned that something was erased in a group.
+    pub erasures_in_groups: u64,
+    /// Pages of logs with something on them.
+    pub pulled_pages: u64,
+    /// Groups that ended with their bodies apart.
+    pub apart: u64,
+    /// Groups that ended so large that their logs are read.
+    pub pulled: u64,
+    /// Bodies that were put together with their inbox again.
+    pub bodies_apart: u64,
+    /// Devices that were told that somebody writes something to a group.
+    pub typed_in_groups: u64,
+    /// Rosters and lists of groups that a device was told.
+    pub rosters: u64,
+    /// Claims with entries of groups to replay.
+    pub replays_of_groups: u64,
 }
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 21] {
+    pub fn all(&self) -> [(&'static str, u64); 33] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -82,6 +107,18 @@ impl Sometimes {
             ("presences", self.presences),
             ("erasures", self.erasures),
             ("pages of history", self.pages),
+            ("places of groups in inboxes", self.in_groups),
+            ("changes of groups", self.group_changes),
+            ("declined members", self.declined),
+            ("messages refused at their destination", self.notices),
+            ("erasures in groups", self.erasures_in_groups),
+            ("pages of logs", self.pulled_pages),
+            ("groups with their bodies apart", self.apart),
+            ("groups whose logs are read", self.pulled),
+            ("bodies read apart", self.bodies_apart),
+            ("typing in groups", self.typed_in_groups),
+            ("rosters and lists of groups", self.rosters),
+            ("claims with entries of groups to replay", self.replays_of_groups),
         ]
     }
 
@@ -108,6 +145,18 @@ impl Sometimes {
         self.presences += other.presences;
         self.erasures += other.erasures;
         self.pages += other.pages;
+        self.in_groups += other.in_groups;
+        self.group_changes += other.group_changes;
+        self.declined += other.declined;
+        self.notices += other.notices;
+        self.erasures_in_groups += other.erasures_in_groups;
+        self.pulled_pages += other.pulled_pages;
+        self.apart += other.apart;
+        self.pulled += other.pulled;
+        self.bodies_apart += other.bodies_apart;
+        self.typed_in_groups += other.typed_in_groups;
+        self.rosters += other.rosters;
+        self.replays_of_groups += other.replays_of_groups;
     }
 }
 
@@ -121,6 +170,7 @@ pub(crate) struct Book {
     /// Shards that somebody could not recover, and why: a defect, whatever else is found.
     pub(crate) unreadable: Vec<(u64, String)>,
     accounts: BTreeMap<AccountId, AccountNo>,
+    groups: BTreeMap<GroupId, GroupNo>,
     sessions: BTreeMap<SessionId, SessionNo>,
 }
 
@@ -150,7 +200,44 @@ impl Book {
     pub(crate) fn target(&mut self, to: Address) -> Target {
         match to {
             Address::Account(account) => Target::Account(self.account(account)),
-            Address::Group(_) => unreachable!("nobody writes to groups yet"),
+            Address::Group(group) => Target::Group(self.group(group)),
+        }
+    }
+
+    pub(crate) fn group(&mut self, group: GroupId) -> GroupNo {
+        let next = u32::try_from(self.groups.len()).expect("few groups");
+        *self.groups.entry(group).or_insert(GroupNo(next))
+    }
+
+    /// The number of a message. What a group says itself is named by its place there.
+    pub(crate) fn name_of(&mut self, message: &CoreMessage) -> MessageNo {
+        match (message.to, message.place()) {
+            (Address::Group(group), Some(place)) if message.sender_device.0 == 0 => {
+                let group = u64::from(self.group(group).0);
+                MessageNo((1 << 62) | (group << 40) | place.seq.0)
+            }
+            (Address::Group(_), _) => MessageNo(message_no(message.msg_id)),
+            (Address::Account(_), _) => MessageNo(number_of(&message.bodies)),
+        }
+    }
+
+    /// A message, as a device has it.
+    pub(crate) fn message(&mut self, message: &CoreMessage) -> Message {
+        let name = self.name_of(message);
+        let is_told = !message.bodies.is_empty();
+        if message.sender_device.0 == 0 {
+            self.sometimes.declined += 1;
+        }
+        if message.change().is_some() && message.place().is_some() {
+            self.sometimes.group_changes += 1;
+        }
+        Message {
+            message: name,
+            from: self.device(message.sender, message.sender_device.0),
+            to: self.target(message.to),
+            clock: message.clock.0,
+            conv_seq: message.place().map(|place| place.seq.0),
+            body: if is_told { number_of(&message.bodies) } else { 0 },
         }
     }
 
@@ -162,18 +249,12 @@ impl Book {
     pub(crate) fn item(&mut self, account: AccountId, item: &InboxItem, twice: bool) -> Item {
         match &item.content {
             InboxContent::Message(message) => {
-                let message_no = MessageNo(number_of(&message.bodies));
-                let noted = Message {
-                    message: message_no,
-                    from: self.device(message.sender, message.sender_device.0),
-                    to: self.target(message.to),
-                    clock: message.clock.0,
-                    conv_seq: None,
-                    body: message_no.0,
-                };
+                let noted = self.message(message);
                 // A message to oneself has two places: first the sender's, then the recipient's.
                 let to_self = message.to == Address::Account(account);
-                let own = message.sender == account && !(to_self && twice);
+                // What went to a group has its own place first, too.
+                let placed = message.place().is_some();
+                let own = message.sender == account && !(to_self && twice) && !placed;
                 if own { Item::Own(noted) } else { Item::Message(noted) }
             }
             InboxContent::Notice(notice) => Item::Notice {

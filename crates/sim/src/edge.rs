@@ -111,7 +111,7 @@ impl World {
                 self.edges[edge].conns.insert(number, conn);
                 self.attach(edge, number);
             }
-            Packet::FromDevice(input) => self.pass_to_owner(edge, stream, input),
+            Packet::FromDevice(input) => self.pass_to_owner(edge, stream, *input),
             Packet::ToConn { conn, what } => self.pass_to_client(edge, stream, conn, what),
             Packet::Moved { shard, conn, to } => {
                 if let Some(to) = to {
@@ -199,7 +199,7 @@ impl World {
         match (conn.state, &input) {
             (State::Served(link), _) => {
                 let shard = conn.shard;
-                self.send(link, End::Opener, Packet::Input(shard, input));
+                self.send(link, End::Opener, Packet::Input(shard, Box::new(input)));
             }
             (State::Nowhere | State::Asked(_), Input::Send { send, .. }) if conn.welcomed => {
                 let lowest = conn.unanswered.get_or_insert(send.client_seq.0);
@@ -238,7 +238,7 @@ impl World {
                     conn.told_cursor = cursor;
                     let at = Conn { link: LinkNo(0), id: number };
                     let ack = Input::Ack { conn: at, seq: cursor };
-                    self.send(stream, End::Opener, Packet::Input(shard, ack));
+                    self.send(stream, End::Opener, Packet::Input(shard, Box::new(ack)));
                 }
                 let Some(conn) = self.edges[edge].conns.get_mut(&number) else { return };
                 let what = if conn.welcomed && attached.snapshot_needed {
@@ -266,6 +266,8 @@ impl World {
             | ToConn::Marks { .. }
             | ToConn::Presence { .. }
             | ToConn::Typing(_)
+            | ToConn::Head { .. }
+            | ToConn::LogPage { .. }
             | ToConn::Page { .. }
             | ToConn::Result { .. }) => {
                 if let ToConn::Marks { version: Some(version), .. } = &what {
@@ -293,7 +295,11 @@ impl World {
                 conn.unserved_since = now;
             }
             conn.state = State::Nowhere;
-            self.send(link, End::Opener, Packet::Input(shard, Input::Detach { conn: at }));
+            self.send(
+                link,
+                End::Opener,
+                Packet::Input(shard, Box::new(Input::Detach { conn: at })),
+            );
         }
         self.try_attach_later(edge, number);
     }
@@ -348,7 +354,7 @@ impl World {
         if let State::Asked(link) | State::Served(link) = conn.state {
             let at = Conn { link: LinkNo(0), id: number };
             let input = Input::Detach { conn: at };
-            self.send(link, End::Opener, Packet::Input(conn.shard, input));
+            self.send(link, End::Opener, Packet::Input(conn.shard, Box::new(input)));
         }
     }
 

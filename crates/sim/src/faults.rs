@@ -100,7 +100,16 @@ impl World {
                 let by = self.by(device);
                 self.note(What::Drained { by, stream, head });
             }
+            for (group, head, read) in self.logs_of(device) {
+                if read {
+                    let by = self.by(device);
+                    let (group, head) = (self.book.group(group), head.0);
+                    self.note(What::LogDrained { by, group, head });
+                }
+            }
         }
+        self.look_for_bodies();
+        self.count_groups();
         for shard in self.count.shards() {
             let owners: Vec<SessionNo> = self.control_owner(shard);
             self.note(What::Desired { shard: shard.into(), owners, declared: true });

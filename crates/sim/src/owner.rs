@@ -3,6 +3,7 @@
 mod acquire;
 mod fence;
 mod flush;
+mod groups;
 mod hand_over;
 mod history;
 mod lane;
@@ -15,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use iris_check::history::What;
 use iris_core::block::ChainHash;
 use iris_core::engine::{Drained, Engine};
-use iris_core::id::{AccountId, LaneId, LaneNo, SessionId, ShardId};
+use iris_core::id::{AccountId, GroupId, LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, Token};
+use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, LogFetch, Token};
 
 use crate::control::{Assignment, Board, Whereabouts};
 use crate::network::{Node, StreamNo};
@@ -98,7 +99,12 @@ pub(crate) enum Next {
     Marks { shard: ShardId, account: AccountId, conn: Conn, above: u64 },
     FetchIndex { shard: ShardId, asked: Fetching },
     FetchPlaces { shard: ShardId, asked: Fetching, points: Vec<HistoryPoint> },
+    Bodies { shard: ShardId, items: Box<history::Apart> },
+    Group { shard: ShardId, group: GroupId },
+    Roster { shard: ShardId, asked: groups::Asked, after: Option<AccountId> },
+    Log { shard: ShardId, asked: groups::Asked, fetch: LogFetch },
     EraseIndex { lane: u8, job: Box<FlushJob> },
+    EraseLog { lane: u8, job: Box<FlushJob> },
     ErasePlaces { lane: u8, job: Box<FlushJob>, places: Vec<InboxSeq> },
     TakeOver { dead: SessionId, ask: iris_core::takeover::Ask },
     Acquire { shard: ShardId, step: AcquireStep },
@@ -347,6 +353,15 @@ impl World {
             Next::FetchPlaces { shard, asked, points } => {
                 self.places_read(owner, shard, asked, (points, answer));
             }
+            Next::Bodies { shard, items } => self.bodies_read(owner, shard, *items, answer),
+            Next::Group { shard, group } => self.group_read(owner, shard, group, answer),
+            Next::Roster { shard, asked, after } => {
+                self.roster_read(owner, shard, (asked, after), answer);
+            }
+            Next::Log { shard, asked, fetch } => {
+                self.log_read(owner, shard, (asked, fetch), answer);
+            }
+            Next::EraseLog { lane, job } => self.erase_log(owner, lane, job, answer),
             Next::EraseIndex { lane, job } => self.erase_place(owner, lane, job, answer),
             Next::ErasePlaces { lane, job, places } => {
                 self.erase_rows(owner, lane, job, (places, answer));

@@ -15,13 +15,13 @@ pub(crate) enum Packet {
     /// A device to an edge, first.
     Hello(Hello),
     /// A device to an edge: what is for its shard. The connection in it is the edge's to fill in.
-    FromDevice(Input),
+    FromDevice(Box<Input>),
     /// An edge to a device.
     ToDevice(ToDevice),
     /// An edge to an owner.
     Attach(Attach, ShardId),
     /// An edge to an owner.
-    Input(ShardId, Input),
+    Input(ShardId, Box<Input>),
     /// An owner to an edge.
     ToConn { conn: u64, what: ToConn },
     /// An owner to an edge: a shard is elsewhere; of one connection, or of all.

@@ -1,5 +1,6 @@
 //! People: each device is a client with a disk of its own, as an SDK is.
 
+mod groups;
 mod hears;
 mod wants;
 
@@ -8,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use iris_check::history::{MessageNo, What};
 use iris_core::clock::Hlc;
-use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId, TenantNo};
+use iris_core::group::Change;
+use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId, TenantNo};
 use iris_core::mark::Mark;
 use iris_core::message::{About, Address, Bodies};
-use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 use iris_core::shard::{Conn, Input, LinkNo, Send};
 
 use crate::network::{End, Node, StreamNo};
@@ -48,13 +50,27 @@ pub(crate) enum Wake {
 }
 
 /// A message that is on the device's disk and not decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Unsent {
     number: u64,
     message: u64,
+    what: Written,
+    transmitted: bool,
+}
+
+/// What a message says besides its body.
+#[derive(Debug, Clone)]
+struct Written {
     to: Address,
     about: Option<About>,
-    transmitted: bool,
+    change: Option<Change>,
+    roster: ConvSeq,
+}
+
+impl Written {
+    fn to(to: Address) -> Self {
+        Self { to, about: None, change: None, roster: ConvSeq(0) }
+    }
 }
 
 /// A device. See the module.
@@ -96,16 +112,22 @@ enum Called {
     Wish,
     /// To watch somebody.
     Watch,
+    /// For a page of a group's log.
+    Log(groups::Reading),
+    /// Who is in a group.
+    Roster,
+    /// Which groups the account is in.
+    Groups,
 }
 
 /// A person looks through a conversation.
 #[derive(Debug, Clone)]
 struct Looking {
     asked_at: u64,
-    with: AccountId,
+    with: Address,
     pages: u32,
     /// What was on the pages before.
-    messages: Vec<u64>,
+    messages: Vec<MessageNo>,
 }
 
 /// What is on the device's disk.
@@ -127,7 +149,9 @@ struct Disk {
     /// Whom the person wishes to block or to hear again, since when.
     wishes: VecDeque<Wished>,
     /// What this account sent of late: it may be erased.
-    sent: VecDeque<(Address, MsgId, Hlc)>,
+    sent: VecDeque<(Address, MsgId, Hlc, ConvSeq)>,
+    /// What it knows of groups.
+    groups: BTreeMap<GroupId, groups::Known>,
 }
 
 /// A person wishes to block somebody, or not any more.
@@ -176,6 +200,7 @@ fn id_of(account: AccountId, message: u64) -> MsgId {
 
 impl World {
     pub(crate) fn populate(&mut self) {
+        self.make_groups();
         for (person, devices) in self.plan.people.clone().into_iter().enumerate() {
             let shard = u16::try_from(self.random.between(0, u64::from(self.count.get()) - 1));
             let shard = ShardId::new(shard.expect("few shards"));
@@ -229,6 +254,7 @@ impl World {
             Act::Watch { of, on } => self.watch_person(device, of, on),
             Act::Block { whom, on } => self.block(device, whom, on),
             Act::Fetch { with } => self.fetch(device, with),
+            Act::InGroup { group, act } => self.act_in_group(device, group, act),
             Act::Reconnect => self.hang_up(device),
             Act::StopReading { us } => {
                 self.devices[device].reading_from = now + us;
@@ -338,11 +364,11 @@ impl World {
             let nobody = u128::MAX - u128::from(self.now());
             AccountId::in_shard(ShardId::new(0), self.count, TenantNo(0), nobody)
         });
-        self.compose(device, Address::Account(to), None);
+        self.compose(device, Written::to(Address::Account(to)));
     }
 
     /// A message gets its number on the disk before it is sent.
-    fn compose(&mut self, device: usize, to: Address, about: Option<About>) {
+    fn compose(&mut self, device: usize, what: Written) {
         let state = &mut self.devices[device];
         if !state.linked {
             return;
@@ -351,7 +377,8 @@ impl World {
         let message = self.messages;
         let number = state.disk.next_number;
         state.disk.next_number += 1;
-        state.disk.undecided.push_back(Unsent { number, message, to, about, transmitted: false });
+        let to = what.to;
+        state.disk.undecided.push_back(Unsent { number, message, what, transmitted: false });
         let (account, device_no) = (state.account, state.number.expect("it is linked").0);
         let by = self.book.device(account, device_no);
         let to = self.book.target(to);
@@ -382,10 +409,12 @@ impl World {
             sends.push(Send {
                 client_seq: ClientSeq(unsent.number),
                 msg_id: id_of(state.account, unsent.message),
-                to: unsent.to,
+                to: unsent.what.to,
                 bodies: Bodies::Shared(Bytes::copy_from_slice(&unsent.message.to_be_bytes())),
                 expires_at_ms: 0,
-                about: unsent.about,
+                about: unsent.what.about,
+                change: unsent.what.change.clone(),
+                roster: unsent.what.roster,
             });
         }
         let (account, number) = (state.account, state.number);
@@ -396,7 +425,7 @@ impl World {
         let conn = Conn { link: LinkNo(0), id: 0 };
         for send in sends {
             let input = Input::Send { conn, send };
-            self.send(stream, End::Opener, Packet::FromDevice(input));
+            self.send(stream, End::Opener, Packet::FromDevice(Box::new(input)));
         }
     }
 
@@ -440,6 +469,6 @@ impl World {
         };
         self.devices[device].disk.acked = seq;
         let input = Input::Ack { conn: Conn { link: LinkNo(0), id: 0 }, seq };
-        self.send(stream, End::Opener, Packet::FromDevice(input));
+        self.send(stream, End::Opener, Packet::FromDevice(Box::new(input)));
     }
 }

@@ -5,6 +5,8 @@
 
 mod draw;
 
+pub(crate) use draw::NOBODIES;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything that a run is made of but chance. Times are microseconds from its beginning.
@@ -24,6 +26,15 @@ pub struct Plan {
     pub sends_per_second: u32,
     /// A block holds at most so many entries.
     pub block_entries: usize,
+    /// How many groups there may be.
+    #[serde(default)]
+    pub groups: usize,
+    /// Inboxes hold the messages of groups of so many in full.
+    #[serde(default)]
+    pub inline_members: usize,
+    /// Inboxes hold the messages of groups of so many.
+    #[serde(default)]
+    pub pushed_members: usize,
     /// So many of a thousand requests take a hundred times as long as others.
     pub slow_per_mille: u32,
     /// When the last thing breaks is mended; from then on everything must settle.
@@ -82,6 +93,13 @@ pub enum Act {
         /// With whom.
         with: usize,
     },
+    /// Does something in a group.
+    InGroup {
+        /// Which one.
+        group: usize,
+        /// What.
+        act: GroupAct,
+    },
     /// Loses the connection and comes again.
     Reconnect,
     /// Reads nothing for so long: no acks, no credit.
@@ -94,6 +112,69 @@ pub enum Act {
         /// For how long.
         us: u64,
     },
+}
+
+/// What a person may do in a group. People are the bits of a number; those above them are accounts that do
+/// not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupAct {
+    /// Makes it.
+    Create {
+        /// With whom.
+        with: u32,
+    },
+    /// Takes people in.
+    Add {
+        /// Whom.
+        who: u32,
+    },
+    /// Puts people out.
+    Remove {
+        /// Whom.
+        who: u32,
+    },
+    /// Leaves it.
+    Leave,
+    /// Makes somebody an admin, or not any more.
+    Promote {
+        /// Whom.
+        whom: usize,
+        /// Whether they are to be one.
+        admin: bool,
+    },
+    /// Lets only admins write and take people in, or everybody.
+    Restrict {
+        /// Whether only they may.
+        on: bool,
+    },
+    /// Writes to it.
+    Say {
+        /// For which roster.
+        roster: Roster,
+    },
+    /// Asks for a page of what is in the inbox of it.
+    Look,
+    /// Reads its log from the beginning.
+    ReadLog,
+    /// Begins to write something.
+    Type,
+    /// Asks who is in it.
+    Roster,
+    /// Asks which groups its account is in.
+    List,
+}
+
+/// A roster that a message is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Roster {
+    /// Whichever there is.
+    Any,
+    /// The newest that the device knows.
+    Known,
+    /// The one before that.
+    Old,
 }
 
 /// Something that breaks.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iris_core::clock::{MonoUs, Now, WallMs};
-use iris_core::id::{AccountId, SessionId, ShardCount, ShardId};
+use iris_core::id::{AccountId, GroupId, MsgId, SessionId, ShardCount, ShardId};
 
 use crate::agenda::Agenda;
 use crate::book::Book;
@@ -110,6 +110,11 @@ pub(crate) struct World {
     pub(crate) devices: Vec<Device>,
     pub(crate) book: Book,
     pub(crate) messages: u64,
+    pub(crate) groups: Vec<GroupId>,
+    /// Accounts that do not exist, and are taken into groups.
+    pub(crate) nobodies: Vec<AccountId>,
+    /// What some device knows to be erased in groups.
+    pub(crate) erased_in_groups: BTreeSet<(GroupId, MsgId)>,
     /// Who wished to block whom at some time.
     pub(crate) blocked_once: BTreeSet<(AccountId, AccountId)>,
     pub(crate) conns: u64,
@@ -138,6 +143,9 @@ impl World {
             devices: Vec::new(),
             book: Book::default(),
             messages: 0,
+            groups: Vec::new(),
+            nobodies: Vec::new(),
+            erased_in_groups: BTreeSet::new(),
             blocked_once: BTreeSet::new(),
             conns: 0,
             trace: 0,
@@ -428,5 +436,6 @@ impl World {
             && self.is_quiet()
             && self.presences_are_true()
             && self.receipts_arrived()
+            && self.groups_are_settled()
     }
 }

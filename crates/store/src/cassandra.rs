@@ -9,6 +9,7 @@ mod config;
 mod credentials;
 mod derived;
 mod errors;
+mod groups;
 mod history;
 mod levels;
 mod materialize;
@@ -24,11 +25,15 @@ pub use schema::{
     MigrateOptions, MigrationEvent, Replication, SCHEMA_VERSION, migrate, schema_version,
 };
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use iris_core::account::{Account, InboxItem};
-use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::group::{Group, RosterPage};
+use iris_core::id::{AccountId, GroupId, LaneId, SessionId, ShardId};
+use iris_core::message::Message;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem};
 use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 
@@ -71,6 +76,11 @@ impl CassandraStore {
     /// tails are then read at every replica, so that a takeover misses nothing or waits.
     pub fn set_replicas_move(&self, moving: bool) {
         self.client.set_replicas_move(moving);
+    }
+
+    /// How many requests it sent so far, for whoever wants to know what something costs.
+    pub fn requests(&self) -> u64 {
+        self.client.requests()
     }
 }
 
@@ -160,7 +170,7 @@ impl DerivedStore for CassandraStore {
         upto: InboxSeq,
         bytes_max: usize,
     ) -> Result<Vec<InboxItem>, StoreError> {
-        self.tables.inbox.read(&self.client, account, (after, upto), bytes_max).await
+        groups::inbox(self, account, (after, upto), bytes_max).await
     }
 
     async fn history(&self, account: AccountId, fetch: Fetch) -> Result<HistoryPage, StoreError> {
@@ -174,6 +184,22 @@ impl DerivedStore for CassandraStore {
         after: Option<AccountId>,
     ) -> Result<MarksPage, StoreError> {
         self.tables.conversation_mark.read(&self.client, account, above, after).await
+    }
+
+    async fn group(&self, group: GroupId) -> Result<Option<Group>, StoreError> {
+        groups::whole(self, group).await
+    }
+
+    async fn roster(
+        &self,
+        group: GroupId,
+        after: Option<AccountId>,
+    ) -> Result<Option<RosterPage>, StoreError> {
+        groups::roster(self, group, after).await
+    }
+
+    async fn group_log(&self, fetch: LogFetch) -> Result<Vec<Arc<Message>>, StoreError> {
+        groups::log(self, fetch).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {

@@ -8,12 +8,14 @@ mod control;
 mod derived;
 mod directory;
 mod fixture;
+mod groups;
 mod health;
 mod history;
 mod inbox;
 mod log;
 mod marks;
 mod outbox;
+mod rosters;
 
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ pub fn cases() -> Vec<Case> {
         inbox::CASES,
         history::CASES,
         marks::CASES,
+        groups::CASES,
+        rosters::CASES,
         outbox::CASES,
         directory::CASES,
         health::CASES,

@@ -1,12 +1,16 @@
 //! Derived rows: what the log says, materialised. Each is written with the logical timestamp of what it
 //! reflects, so that a late write of a deposed owner always loses.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use iris_core::account::{Account, InboxItem};
 use iris_core::clock::Hlc;
-use iris_core::id::{AccountId, ShardId};
+use iris_core::group::{Group, RosterPage};
+use iris_core::id::{AccountId, GroupId, ShardId};
+use iris_core::message::Message;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, ShardSeq};
-use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem};
 use iris_proto::stored_rows::PeerNumbers;
 
 use crate::{ShardRef, StoreError};
@@ -31,7 +35,8 @@ pub trait DerivedStore: Send + Sync + 'static {
     async fn account(&self, account: AccountId) -> Result<Option<Account>, StoreError>;
 
     /// The places `after+1 ..= upto` of an inbox, ascending, until together they weigh `bytes_max`; at
-    /// least one if there is one. Places that are gone are missing.
+    /// least one if there is one. Places that are gone are missing; one whose body is kept in its
+    /// group's log, and gone from there, is a hole.
     async fn inbox(
         &self,
         account: AccountId,
@@ -53,6 +58,21 @@ pub trait DerivedStore: Send + Sync + 'static {
         after: Option<AccountId>,
     ) -> Result<MarksPage, StoreError>;
 
+    /// A group with everybody who is in it; nothing for one that does not exist.
+    async fn group(&self, group: GroupId) -> Result<Option<Group>, StoreError>;
+
+    /// Who is in a group, in the order of their ids, behind `after`: 1,000 at a time. Nothing for a
+    /// group that does not exist.
+    async fn roster(
+        &self,
+        group: GroupId,
+        after: Option<AccountId>,
+    ) -> Result<Option<RosterPage>, StoreError>;
+
+    /// A part of a group's log, ascending, of places up to the head of the group's row: what is above
+    /// may be written in any order. A message that was erased, or has expired, has no body or is missing.
+    async fn group_log(&self, fetch: LogFetch) -> Result<Vec<Arc<Message>>, StoreError>;
+
     /// What a shard knows of the others.
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError>;
 
@@ -62,10 +82,11 @@ pub trait DerivedStore: Send + Sync + 'static {
     /// The newest checkpoint of a shard.
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError>;
 
-    /// Writes the rows of a flush in the order that makes a crash at any point harmless: inbox runs with
-    /// their index, marks and outbox items, then what is erased of them, then accounts and peers, then
-    /// the checkpoint, each step only when the one before is durable. Idempotent: an error is answered
-    /// by writing the same flush again.
+    /// Writes the rows of a flush in the order that makes a crash at any point harmless: groups' logs,
+    /// inbox runs with their index, and outbox items, then what is erased of them, then accounts with
+    /// their marks, groups (members before what says that they are there), and peers, then the
+    /// checkpoint, each step only when the one before is durable. Idempotent: an error is answered by
+    /// writing the same flush again.
     async fn materialize(
         &self,
         shard: ShardRef,

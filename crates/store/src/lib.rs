@@ -5,6 +5,7 @@
 //! (`conformance`) holds both to the same behaviour. Nothing here decides anything about a message, and
 //! no statement on a derived table can be expressed without its logical timestamp.
 
+mod apart;
 pub mod cassandra;
 pub mod conformance;
 mod control;

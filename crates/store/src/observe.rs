@@ -1,17 +1,21 @@
 //! What a store did, told to whoever counts: one call for each operation, with its outcome and how
 //! long it took. Never fails an operation, and never waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use iris_core::account::{Account, InboxItem};
-use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::group::{Group, RosterPage};
+use iris_core::id::{AccountId, GroupId, LaneId, SessionId, ShardId};
+use iris_core::message::Message;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
-use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem};
+use iris_core::shard::{Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem};
 use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 use tokio::time::Instant;
 
+use crate::apart;
 use crate::{
     Cas, Checkpoint, ControlStore, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
     HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
@@ -78,6 +82,12 @@ operations! {
     ReadHistory = "read_history",
     /// [`DerivedStore::marks`].
     ReadMarks = "read_marks",
+    /// [`DerivedStore::group`].
+    ReadGroup = "read_group",
+    /// [`DerivedStore::roster`].
+    ReadRoster = "read_roster",
+    /// [`DerivedStore::group_log`].
+    ReadGroupLog = "read_group_log",
     /// [`DerivedStore::peers`].
     ReadPeers = "read_peers",
     /// [`DerivedStore::outbox`].
@@ -146,6 +156,12 @@ pub enum Table {
     ConversationIndex,
     /// How far conversations were received and read.
     ConversationMark,
+    /// Groups.
+    GroupState,
+    /// Who is in them.
+    GroupMember,
+    /// What was said in those that are not small.
+    GroupLog,
     /// What shards know of each other.
     ShardPeer,
     /// Items without confirmation.
@@ -163,6 +179,9 @@ impl Table {
             Self::Inbox => "inbox",
             Self::ConversationIndex => "conversation_index",
             Self::ConversationMark => "conversation_mark",
+            Self::GroupState => "group_state",
+            Self::GroupMember => "group_member",
+            Self::GroupLog => "group_log",
             Self::ShardPeer => "shard_peer",
             Self::Outbox => "outbox",
             Self::ShardCheckpoint => "shard_checkpoint",
@@ -330,6 +349,22 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         self.watch(Operation::ReadMarks, self.store.marks(account, above, after)).await
     }
 
+    async fn group(&self, group: GroupId) -> Result<Option<Group>, StoreError> {
+        self.watch(Operation::ReadGroup, self.store.group(group)).await
+    }
+
+    async fn roster(
+        &self,
+        group: GroupId,
+        after: Option<AccountId>,
+    ) -> Result<Option<RosterPage>, StoreError> {
+        self.watch(Operation::ReadRoster, self.store.roster(group, after)).await
+    }
+
+    async fn group_log(&self, fetch: LogFetch) -> Result<Vec<Arc<Message>>, StoreError> {
+        self.watch(Operation::ReadGroupLog, self.store.group_log(fetch)).await
+    }
+
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
         self.watch(Operation::ReadPeers, self.store.peers(shard)).await
     }
@@ -351,13 +386,18 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         let write = self.store.materialize(shard, flush, checkpoint);
         self.watch(Operation::Materialize, write).await?;
         let weight = |run: &iris_core::shard::InboxRun| -> usize {
-            run.items.iter().map(InboxItem::weight).sum()
+            run.items.iter().map(|item| apart::stripped(item).weight()).sum()
         };
         let inbox = flush.inbox.iter().map(weight).sum();
+        let logs = flush.logs.iter().map(|row| row.message.weight()).sum();
+        let members = flush.groups.iter().map(|row| row.members.len()).sum();
         let outbox = flush.outbox.iter().map(|row| row.item.parcel.weight()).sum();
         self.observer.wrote(Table::Inbox, flush.inbox.len(), inbox);
         self.observer.wrote(Table::ConversationIndex, flush.index.len(), 0);
         self.observer.wrote(Table::ConversationMark, flush.marks.len(), 0);
+        self.observer.wrote(Table::GroupLog, flush.logs.len(), logs);
+        self.observer.wrote(Table::GroupMember, members, 0);
+        self.observer.wrote(Table::GroupState, flush.groups.len(), 0);
         self.observer.wrote(Table::Outbox, flush.outbox.len(), outbox);
         self.observer.wrote(Table::AccountState, flush.accounts.len(), 0);
         self.observer.wrote(Table::ShardPeer, flush.peers.len(), 0);

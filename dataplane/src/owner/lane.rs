@@ -3,6 +3,7 @@
 //! Nothing here decides about the protocol, and nothing here waits for a stream, another lane or the
 //! store: what they answer comes back as an input.
 
+mod groups;
 mod jobs;
 mod links;
 mod perform;

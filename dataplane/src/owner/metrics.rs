@@ -29,6 +29,10 @@ pub(super) struct OwnerMetrics {
     pub(super) accepted: IntCounter,
     /// Messages given a place in a recipient's inbox.
     pub(super) received: IntCounter,
+    /// Messages that groups took: each has a place in its group's order.
+    pub(super) group_messages: IntCounter,
+    /// Places given to them in the inboxes of members.
+    pub(super) group_places: IntCounter,
     /// Receipts decided: what devices have and people read, coalesced.
     pub(super) marked: IntCounter,
     /// Sends refused for good.
@@ -90,6 +94,11 @@ impl OwnerMetrics {
             fence_s: latency("iris_fence_read_seconds", "Duration of fence reads"),
             accepted: counter("iris_messages_accepted_total", "Messages accepted from senders"),
             received: counter("iris_messages_received_total", "Messages placed in inboxes"),
+            group_messages: counter("iris_group_messages_total", "Messages that groups took"),
+            group_places: counter(
+                "iris_group_places_total",
+                "Places of groups' messages in the inboxes of members",
+            ),
             marked: counter("iris_receipts_total", "Receipts decided, coalesced"),
             refused: counter("iris_messages_refused_total", "Sends refused for good"),
             put_off: metrics.counters("iris_sends_put_off_total", "Sends put off", &["code"]),

@@ -151,7 +151,9 @@ impl Router {
 fn weight(signal: &Signal) -> usize {
     match signal {
         Signal::Typing(_) | Signal::Watch { .. } => 2,
+        Signal::WatchGroup { .. } | Signal::Head { .. } => 1,
         Signal::Presence { to, .. } => 1 + to.len(),
+        Signal::TypingInGroup { to, .. } => 2 + to.len(),
     }
 }
 

@@ -10,6 +10,8 @@ use super::{Bounds, Findings};
 
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
     pages_are_whole(index, findings);
+    logs_are_whole(index, findings);
+    groups_take_or_refuse(index, findings);
     for (message, sending) in &index.sends {
         let Some(accepted_at) = sending.accepted_at() else { continue };
         let places = index.places.get(message).map(Vec::as_slice).unwrap_or_default();
@@ -19,7 +21,9 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
         let mut owed = vec![(sending.by.account, true)];
         if !is_excused(index, *message, sending) {
             let recipients = recipients(index, *message, sending).into_iter();
-            let owes = |a: &AccountNo| !index.may_block(*a, sending.by.account, sending.at);
+            let in_group = matches!(sending.to, Target::Group(_));
+            let owes =
+                |a: &AccountNo| in_group || !index.may_block(*a, sending.by.account, sending.at);
             owed.extend(recipients.filter(owes).map(|a| (a, false)));
         }
         for (account, own) in owed {
@@ -59,23 +63,77 @@ fn is_excused(index: &Index<'_>, message: MessageNo, sending: &Sending) -> bool 
     expired || erased || index.notices.contains_key(&message)
 }
 
-/// Whom an accepted message is for: of a group, whoever was a member at its position, if any member
-/// has it; where none has, everybody who ever was one.
+/// Whose inboxes an accepted message is for: of a group, whoever was a member at its place. Of a large one
+/// inboxes hold what concerns their own membership.
 fn recipients(index: &Index<'_>, message: MessageNo, sending: &Sending) -> Vec<AccountNo> {
     match sending.to {
         Target::Account(account) => vec![account],
         Target::Group(group) => {
-            let places = index.places.get(&message).into_iter().flatten();
-            let position = places.filter(|p| !p.own).find_map(|p| p.message.conv_seq);
-            let mut everybody: Vec<_> =
-                index.members.get(&group).into_iter().flatten().map(|(_, a, _)| *a).collect();
-            everybody.sort_unstable();
-            everybody.dedup();
-            match position {
-                Some(at) => everybody.retain(|account| index.is_member(group, *account, at)),
-                None => everybody.truncate(1),
-            }
-            everybody
+            let Some((_, at)) = index.positions.get(&message).copied() else { return Vec::new() };
+            let concerns = |account: &AccountNo| {
+                let mut changes = index.members.get(&group).into_iter().flatten();
+                !index.is_pulled(group, at)
+                    || changes.any(|(place, who, _)| *place == at && who == account)
+            };
+            let everybody = index.ever_in(group).into_iter();
+            let in_it = everybody.filter(|account| {
+                index.is_member(group, *account, at) && !index.is_declined(group, *account, at)
+            });
+            in_it.filter(concerns).collect()
+        }
+    }
+}
+
+/// What a group took has a place that its sender's devices know; what it refused has a notice.
+fn groups_take_or_refuse(index: &Index<'_>, findings: &mut Findings) {
+    for (message, sending) in &index.sends {
+        let Target::Group(group) = sending.to else { continue };
+        let (Some(accepted_at), who) = (sending.accepted_at(), sending.by.account) else {
+            continue;
+        };
+        let told = index.positions.contains_key(message) || is_excused(index, *message, sending);
+        // Who left a large group does not read on.
+        let reads = !index.pulls.contains_key(&group) || index.is_member(group, who, u64::MAX);
+        if !told && reads && index.has_all_of(group, who) {
+            let text = format!(
+                "message {} (number {} of device {}/{}) was accepted; group {} neither has it nor \
+                 refused it",
+                message.0, sending.number, who.0, sending.by.device, group.0
+            );
+            findings.add(accepted_at, text);
+        }
+    }
+}
+
+/// A page of a group's log goes as far as its device was told, or there is more behind it.
+fn logs_are_whole(index: &Index<'_>, findings: &mut Findings) {
+    for event in index.events {
+        let What::LogPage { by, group, behind, told, more, messages } = &event.what else {
+            continue;
+        };
+        let last = messages.iter().filter_map(|message| message.conv_seq).max();
+        let last = last.unwrap_or(*behind);
+        // Who comes, or comes again, reads what is behind that.
+        let reads = index.is_member(*group, by.account, *told)
+            && index.is_pulled(*group, *told)
+            && !index.comes_behind(*group, by.account, told.saturating_sub(1));
+        if !more && last < *told && reads {
+            let text = format!(
+                "device {}/{} was told of place {told} of group {}, and the log ended at {last}",
+                by.account.0, by.device, group.0
+            );
+            findings.add(event.at, text);
+        }
+    }
+    for ((device, group), head) in &index.logs_drained {
+        let order = index.orders.get(group);
+        let beyond = order.and_then(|order| order.last_key_value()).filter(|(at, _)| *at > head);
+        if let Some((at, _)) = beyond {
+            let text = format!(
+                "device {}/{} has all of the log of group {} up to {head}; others have {at}",
+                device.account.0, device.device, group.0
+            );
+            findings.add(index.ends_at, text);
         }
     }
 }
@@ -114,6 +172,10 @@ fn pages_are_whole(index: &Index<'_>, findings: &mut Findings) {
         let applied = index.devices.get(by).map(|log| log.applied.as_slice()).unwrap_or_default();
         for (_, _, _, item) in applied.iter().take_while(|(at, ..)| at < asked_at) {
             let (Item::Message(message) | Item::Own(message)) = item else { continue };
+            if matches!((item, message.to), (Item::Own(_), Target::Group(_))) {
+                // It is in the history at the place that the group gave it.
+                continue;
+            }
             let other = if message.from.account == by.account {
                 message.to
             } else {
@@ -121,7 +183,12 @@ fn pages_are_whole(index: &Index<'_>, findings: &mut Findings) {
             };
             let with = if message.conv_seq.is_some() { message.to } else { other };
             let expires_at = index.sends.get(&message.message).map_or(0, |s| s.expires_at);
-            let gone = index.erased.contains_key(&(by.account, message.message))
+            // What is erased in a group may be gone for who had left it, too: its body is kept once.
+            let in_group = index.positions.get(&message.message);
+            let in_group = in_group
+                .is_some_and(|(group, _)| index.erased_at.contains_key(&(*group, message.message)));
+            let gone = in_group
+                || index.erased.contains_key(&(by.account, message.message))
                 || (expires_at != 0 && expires_at <= event.at);
             let wanted = with == *conversation && message.clock >= *from && !gone;
             if wanted && !messages.contains(&message.message) {

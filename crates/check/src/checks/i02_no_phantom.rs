@@ -6,6 +6,17 @@ use super::{Bounds, Findings};
 
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
     for event in index.events {
+        if let What::LogPage { by, group, messages, .. } = &event.what {
+            for message in messages {
+                if let Some(wrong) = judge(index, message, false) {
+                    let text = format!(
+                        "device {}/{} read message {} in the log of group {}: {wrong}",
+                        by.account.0, by.device, message.message.0, group.0
+                    );
+                    findings.add(event.at, text);
+                }
+            }
+        }
         let (What::Applied { by, place, item, .. } | What::Repeated { by, place, item, .. }) =
             &event.what
         else {
@@ -24,6 +35,10 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
 }
 
 fn judge(index: &Index<'_>, message: &Message, own: bool) -> Option<&'static str> {
+    // A group itself says of some that they are out, whom nobody could be made a member.
+    if message.from.device == 0 && message.conv_seq.is_some() {
+        return None;
+    }
     let Some(sending) = index.sends.get(&message.message) else {
         return Some("nobody sent it");
     };

@@ -34,12 +34,62 @@ pub(super) fn check(index: &Index<'_>, bounds: &Bounds, findings: &mut Findings)
             findings.add(index.ends_at, text);
         }
     }
+    if late(healed, bounds.drain_us) {
+        logs_are_read(index, findings);
+    }
+    the_declined_are_out(index, healed, bounds, findings);
     presence_is_true(index, healed, bounds, findings);
     receipts_arrive(index, healed, bounds, findings);
     let ready = index.events.iter().find(|e| e.at >= healed && e.what == What::Ready);
     let looked = index.events.iter().any(|e| e.what == What::Ready);
     if looked && ready.map_or(late(healed, bounds.ready_us), |e| e.at > healed + bounds.ready_us) {
         findings.add(healed + bounds.ready_us, "not everything says that it is well".to_owned());
+    }
+}
+
+/// Every device of every member of a large group has its log up to the head.
+fn logs_are_read(index: &Index<'_>, findings: &mut Findings) {
+    for group in index.pulls.keys() {
+        let is_in = |device: &&Device| index.is_member(*group, device.account, u64::MAX);
+        for device in index.devices.keys().filter(is_in) {
+            if !index.logs_drained.contains_key(&(*device, *group)) {
+                let text = format!(
+                    "device {}/{} did not reach the head of the log of group {}",
+                    device.account.0, device.device, group.0
+                );
+                findings.add(index.ends_at, text);
+            }
+        }
+    }
+}
+
+/// Whoever does not exist is in no group any more, as far as those who are in it know.
+fn the_declined_are_out(index: &Index<'_>, healed: u64, bounds: &Bounds, findings: &mut Findings) {
+    let exists = |account: AccountNo| index.devices.keys().any(|d| d.account == account);
+    for group in index.members.keys() {
+        let added = index.events.iter().rev().find_map(|event| match &event.what {
+            What::Member { group: known, account, joined: true, .. }
+                if known == group && !exists(*account) =>
+            {
+                Some(event.at)
+            }
+            _ => None,
+        });
+        let Some(added) = added.filter(|at| index.ends_at > (*at).max(healed) + bounds.settle_us)
+        else {
+            continue;
+        };
+        let everybody = index.ever_in(*group);
+        let mut real = everybody.iter().filter(|account| exists(**account));
+        let known = real.any(|account| {
+            index.is_member(*group, *account, u64::MAX) && index.has_all_of(*group, *account)
+        });
+        let nobodies = everybody.iter().filter(|account| !exists(**account));
+        for account in nobodies.filter(|a| known && index.is_member(*group, **a, u64::MAX)) {
+            let text =
+                format!("account {} does not exist, and is still in group {}", account.0, group.0);
+            findings.add(added, text);
+        }
     }
 }
 

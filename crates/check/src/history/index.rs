@@ -1,6 +1,6 @@
 //! A history, arranged by what the checkers ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AccountNo, Device, Event, GroupNo, Item, Message, MessageNo, Outcome, Target, What};
 
@@ -19,8 +19,20 @@ pub struct Index<'a> {
     pub inboxes: BTreeMap<(AccountNo, u32), BTreeMap<u64, Item>>,
     /// Where each message lies.
     pub places: BTreeMap<MessageNo, Vec<Placed>>,
-    /// Who is in each group from which position on, and who is not any more.
+    /// Who came to each group at which place, and who went.
     pub members: BTreeMap<GroupNo, Vec<(u64, AccountNo, bool)>>,
+    /// When an account first had it on a device that it came to a group.
+    pub came: BTreeMap<(GroupNo, AccountNo), u64>,
+    /// What is at each place of each group, as the first device says that has it.
+    pub orders: BTreeMap<GroupNo, BTreeMap<u64, Message>>,
+    /// The place of each message that has one in a group.
+    pub positions: BTreeMap<MessageNo, (GroupNo, u64)>,
+    /// Behind which place the messages of large groups are not in inboxes.
+    pub pulls: BTreeMap<GroupNo, u64>,
+    /// At which place of a group a message of it is erased.
+    pub erased_at: BTreeMap<(GroupNo, MessageNo), u64>,
+    /// Which devices have everything of a large group's log.
+    pub logs_drained: BTreeMap<(Device, GroupNo), u64>,
     /// Messages that were refused by their destination.
     pub notices: BTreeMap<MessageNo, u32>,
     /// When the first device of an account knew that a message was erased.
@@ -121,6 +133,12 @@ impl<'a> Index<'a> {
             inboxes: BTreeMap::new(),
             places: BTreeMap::new(),
             members: BTreeMap::new(),
+            came: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            erased_at: BTreeMap::new(),
+            logs_drained: BTreeMap::new(),
             notices: BTreeMap::new(),
             erased: BTreeMap::new(),
             blocked: BTreeMap::new(),
@@ -179,6 +197,23 @@ impl<'a> Index<'a> {
             What::Erased { account, message } => {
                 self.erased.entry((*account, *message)).or_insert(at);
             }
+            What::Member { by, group, conv_seq, account, joined } => {
+                self.members.entry(*group).or_default().push((*conv_seq, *account, *joined));
+                if *joined && by.account == *account {
+                    self.came.entry((*group, *account)).or_insert(at);
+                }
+            }
+            What::Pulls { group, behind } => {
+                let known = self.pulls.entry(*group).or_insert(*behind);
+                *known = (*known).min(*behind);
+            }
+            What::ErasedInGroup { group, message, conv_seq } => {
+                self.erased_at.entry((*group, *message)).or_insert(*conv_seq);
+            }
+            What::LogPage { messages, .. } => messages.iter().for_each(|m| self.order(*m)),
+            What::LogDrained { by, group, head } => {
+                self.logs_drained.insert((*by, *group), *head);
+            }
             What::Blocks { account, whom, on: true, asked_at } => {
                 let pair = (*account, *whom);
                 let sure = self.unblocked.get(&pair).is_none_or(|lifted| lifted < asked_at);
@@ -213,14 +248,20 @@ impl<'a> Index<'a> {
                 let own = matches!(item, Item::Own(_));
                 let placed = Placed { account, stream, place, own, message };
                 self.places.entry(message.message).or_default().push(placed);
+                self.order(message);
             }
             Item::Notice { message, code } => {
                 self.notices.insert(message, code);
             }
-            Item::Member { group, conv_seq, account, joined } => {
-                self.members.entry(group).or_default().push((conv_seq, account, joined));
-            }
             Item::Hole => {}
+        }
+    }
+
+    /// A message has a place in its group.
+    fn order(&mut self, message: Message) {
+        if let (Target::Group(group), Some(place)) = (message.to, message.conv_seq) {
+            self.orders.entry(group).or_default().entry(place).or_insert(message);
+            self.positions.entry(message.message).or_insert((group, place));
         }
     }
 
@@ -230,10 +271,49 @@ impl<'a> Index<'a> {
         blocks.clone().any(|block| block.until >= at)
     }
 
-    /// Whether an account is a member of a group at a position of it.
-    pub fn is_member(&self, group: GroupNo, account: AccountNo, conv_seq: u64) -> bool {
+    /// Whether an account gets what is at a place of a group: from the one at which it came to the one
+    /// at which it went.
+    pub fn is_member(&self, group: GroupNo, account: AccountNo, place: u64) -> bool {
         let changes = self.members.get(&group).into_iter().flatten().rev();
-        let mut before = changes.filter(|(at, who, _)| *who == account && *at <= conv_seq);
+        let mut before = changes.filter(|(at, who, joined)| {
+            *who == account && if *joined { *at <= place } else { *at < place }
+        });
         before.next().is_some_and(|(_, _, joined)| *joined)
+    }
+
+    /// Whether an account that came to a group before a place is put out again by the group itself: it could
+    /// not be a member.
+    pub fn is_declined(&self, group: GroupNo, account: AccountNo, place: u64) -> bool {
+        let mut changes = self.members.get(&group).into_iter().flatten();
+        let left = |(at, who, joined): &&(u64, AccountNo, bool)| {
+            *who == account && !joined && *at >= place
+        };
+        let out = changes.find(left).and_then(|(at, ..)| self.orders.get(&group)?.get(at));
+        out.is_some_and(|message| message.from.device == 0)
+    }
+
+    /// Whether an account came to a group behind a place.
+    pub fn comes_behind(&self, group: GroupNo, account: AccountNo, place: u64) -> bool {
+        let mut changes = self.members.get(&group).into_iter().flatten();
+        changes.any(|(at, who, joined)| *joined && *who == account && *at > place)
+    }
+
+    /// Everybody who was in a group at any time.
+    pub fn ever_in(&self, group: GroupNo) -> BTreeSet<AccountNo> {
+        self.members.get(&group).into_iter().flatten().map(|(_, who, _)| *who).collect()
+    }
+
+    /// Whether messages at a place of a group are in no inbox.
+    pub fn is_pulled(&self, group: GroupNo, place: u64) -> bool {
+        self.pulls.get(&group).is_some_and(|behind| place > *behind)
+    }
+
+    /// Whether a device of an account reached the end of its inbox, and of a large group's log.
+    pub fn has_all_of(&self, group: GroupNo, account: AccountNo) -> bool {
+        self.devices.iter().any(|(device, log)| {
+            let read = !self.pulls.contains_key(&group)
+                || self.logs_drained.contains_key(&(*device, group));
+            device.account == account && log.drained.is_some() && read
+        })
     }
 }

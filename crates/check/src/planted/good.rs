@@ -1,4 +1,5 @@
-//! A history in which all is well: two people and a group of three, a move, a takeover.
+//! A history in which all is well: two people, a group of three and a large one, a move, a
+//! takeover.
 
 use crate::history::{
     AccountNo, Device, Event, GroupNo, Item, Lane, Message, MessageNo, Outcome, SessionNo, Target,
@@ -7,12 +8,13 @@ use crate::history::{
 
 pub(super) const ANN: AccountNo = AccountNo(1);
 pub(super) const BEN: AccountNo = AccountNo(2);
-const CAT: AccountNo = AccountNo(3);
+pub(super) const CAT: AccountNo = AccountNo(3);
 pub(super) const ANN_PHONE: Device = Device { account: ANN, device: 1 };
 pub(super) const BEN_PHONE: Device = Device { account: BEN, device: 1 };
 pub(super) const BEN_LAPTOP: Device = Device { account: BEN, device: 2 };
 pub(super) const CAT_PHONE: Device = Device { account: CAT, device: 1 };
 pub(super) const FRIENDS: GroupNo = GroupNo(1);
+pub(super) const CLUB: GroupNo = GroupNo(2);
 pub(super) const LANE: Lane = Lane { session: SessionNo(1), lane: 0 };
 
 const EVERYBODY: [Device; 4] = [ANN_PHONE, BEN_PHONE, BEN_LAPTOP, CAT_PHONE];
@@ -72,6 +74,7 @@ pub fn good() -> Vec<Event> {
     }
     two_people(&mut book);
     a_group(&mut book);
+    a_large_group(&mut book);
     owners(&mut book);
     book.note(85_000, What::Healed);
     book.note(90_000, What::Ready);
@@ -113,23 +116,79 @@ fn two_people(book: &mut Book) {
     book.note(12_000, What::Fetched { by, asked_at, conversation, whole_from, messages });
 }
 
+/// A group of three: Cat makes it and takes the others in.
 fn a_group(book: &mut Book) {
-    for (conv_seq, account) in (1..).zip([ANN, BEN, CAT]) {
-        let item = Item::Member { group: FRIENDS, conv_seq, account, joined: true };
-        for member in [ANN, BEN, CAT] {
-            book.place(15_000 + conv_seq * 10, member, item);
+    let to = Target::Group(FRIENDS);
+    let came = [(1, CAT, vec![CAT]), (2, ANN, vec![ANN, CAT]), (3, BEN, vec![ANN, BEN, CAT])];
+    for (place, account, members) in came {
+        let (at, name) = (14_000 + place * 500, 20 + place);
+        let sent = message(name, CAT_PHONE, to, 10_000 + place, Some(place));
+        book.send(at, CAT_PHONE, place, name, to);
+        book.place(at + 50, CAT, Item::Own(Message { conv_seq: None, body: 0, ..sent }));
+        for member in members {
+            book.place(at + 70, member, Item::Message(sent));
+        }
+        for by in EVERYBODY {
+            let (group, conv_seq, joined) = (FRIENDS, place, true);
+            if account == CAT || by.account == account {
+                book.note(at + 70, What::Member { by, group, conv_seq, account, joined });
+            }
         }
     }
-    let said = [(4, ANN_PHONE, 3, 4), (5, BEN_LAPTOP, 1, 5), (6, CAT_PHONE, 1, 6)];
+    let said = [(4, ANN_PHONE, 3, 4), (5, BEN_LAPTOP, 1, 5), (6, CAT_PHONE, 4, 6)];
     for (conv_seq, by, number, name) in said {
         let at = 16_000 + conv_seq * 1_000;
-        let sent = message(name, by, Target::Group(FRIENDS), 10_000 + conv_seq, Some(conv_seq));
-        book.send(at, by, number, name, Target::Group(FRIENDS));
+        let sent = message(name, by, to, 10_000 + conv_seq, Some(conv_seq));
+        book.send(at, by, number, name, to);
         let own = Message { conv_seq: None, body: 0, ..sent };
         book.place(at + 550, by.account, Item::Own(own));
         for member in [ANN, BEN, CAT] {
             book.place(at + 700, member, Item::Message(sent));
         }
+    }
+}
+
+/// A group that is large from the beginning: what is said there is read from its log, and the first of
+/// it is erased.
+fn a_large_group(book: &mut Book) {
+    let to = Target::Group(CLUB);
+    let said = |place: u64, by: Device| message(30 + place, by, to, 20_000 + place, Some(place));
+    let own = |message: Message| Item::Own(Message { conv_seq: None, body: 0, ..message });
+    let first = said(1, BEN_PHONE);
+    book.send(24_000, BEN_PHONE, 2, 31, to);
+    book.place(24_550, BEN, own(first));
+    for member in [ANN, BEN, CAT] {
+        book.place(24_700, member, Item::Message(first));
+    }
+    for by in EVERYBODY {
+        book.note(24_700, What::Pulls { group: CLUB, behind: 1 });
+        for account in [ANN, BEN, CAT] {
+            let (group, conv_seq, joined) = (CLUB, 1, true);
+            book.note(24_700, What::Member { by, group, conv_seq, account, joined });
+        }
+    }
+    let behind = [said(2, BEN_LAPTOP), said(3, BEN_LAPTOP), said(4, BEN_LAPTOP)];
+    for (number, message) in (2..).zip(behind) {
+        let at = 25_000 + 100 * number;
+        book.send(at, BEN_LAPTOP, number, message.message.0, to);
+        book.place(at + 60, BEN, own(message));
+    }
+    let (group, more) = (CLUB, false);
+    let early = behind[..2].to_vec();
+    let by = ANN_PHONE;
+    book.note(27_000, What::LogPage { by, group, behind: 1, told: 3, more, messages: early });
+    let mut all = behind.to_vec();
+    all[0].body = 0;
+    for by in [BEN_PHONE, BEN_LAPTOP, CAT_PHONE] {
+        let (behind, messages) = (1, all.clone());
+        book.note(28_000, What::LogPage { by, group, behind, told: 4, more, messages });
+    }
+    let (by, messages) = (ANN_PHONE, all[2..].to_vec());
+    book.note(28_000, What::LogPage { by, group, behind: 3, told: 4, more, messages });
+    let message = all[0].message;
+    book.note(28_000, What::ErasedInGroup { group, message, conv_seq: 4 });
+    for by in EVERYBODY {
+        book.note(97_000, What::LogDrained { by, group, head: 4 });
     }
 }
 

@@ -5,16 +5,18 @@ use std::time::Duration;
 use iris_client::Draft;
 use iris_client::place::{Content, Place};
 use iris_core::message::{About, Act, Address};
+use iris_core::seq::ConvSeq;
 
 use crate::args::{Delete, Edit, React};
 use crate::connect::{Context, Opened};
 use crate::failure::Failure;
 
+use super::ruling::Rulings;
 use super::send::answered;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// As many places as a device keeps.
-const ALL: usize = 10_000;
+/// As many places as a device keeps, of its inbox and of large groups.
+const ALL: usize = 20_000;
 
 pub(super) async fn edit(context: &mut Context, args: Edit) -> Result<(), Failure> {
     say(context, &args.message, Act::Edit, args.text.join(" ")).await
@@ -37,10 +39,11 @@ async fn say(context: &mut Context, name: &str, act: Act, text: String) -> Resul
         return Err(Failure::new("somebody else wrote this message")
             .hint("only who wrote a message edits or deletes it"));
     }
-    let mut draft = Draft::new(own, text)?;
-    (draft.to, draft.about) = (to, Some(about));
+    let mut draft = Draft::to(to, text)?;
+    draft.about = Some(about);
     let receipt = opened.client.handle().send_draft(draft).await?;
-    answered(context, &mut opened, receipt, PATIENCE).await?;
+    let mut rulings = Rulings::default();
+    answered(context, &mut opened, &mut rulings, (to, receipt), PATIENCE).await?;
     opened.close().await
 }
 
@@ -50,15 +53,15 @@ async fn find(opened: &Opened, name: &str) -> Result<(Address, About), Failure> 
     let own = opened.client.login_data().account;
     let places = opened.client.handle().history(ALL, None).await?;
     let named = |place: &Place| {
-        let (author, msg_id, clock, to) = match &place.content {
-            Content::Incoming(message) => {
-                let sender = message.sender.account;
-                (sender, message.msg_id, message.clock, Address::Account(sender))
-            }
-            Content::Sent(message) => (own, message.msg_id, message.clock, message.to),
+        // What is on its way to a group has no place there that could be named.
+        let to = place.peer().filter(|_| !place.is_on_its_way())?;
+        let (author, msg_id, clock) = match &place.content {
+            Content::Incoming(message) => (message.sender.account, message.msg_id, message.clock),
+            Content::Sent(message) => (own, message.msg_id, message.clock),
             Content::Notice(_) | Content::Hole => return None,
         };
-        let about = About { act: Act::React, author, msg_id, clock };
+        let at = place.in_group().map_or(ConvSeq(0), |at| at.place);
+        let about = About { act: Act::React, author, msg_id, clock, place: at };
         msg_id.to_string().starts_with(&name).then_some((to, about))
     };
     let mut found: Vec<_> = places.iter().filter_map(named).collect();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use iris_client::{ClientError, Outcome};
+use iris_client::{ClientError, Draft, Outcome};
+use iris_core::message::Address;
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::time::timeout;
 
@@ -21,14 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(context: &mut Context, args: Chat) -> Result<(), Failure> {
     let mut opened = context.reach(PATIENCE).await?;
-    let with = opened.find(&args.with).await?;
+    let with = opened.address(&args.with).await?;
     let mut shower = Shower::new(context, &opened, Some((with, &args.with)));
     for place in opened.client.handle().history(args.last, Some(with)).await? {
         shower.put(context, &place)?;
-        shower.shown = shower.shown.max(place.seq.0);
+        shower.skip(&place);
     }
     shower.tell_read(&opened).await?;
-    opened.client.handle().watch(with, true).await?;
+    if let Address::Account(with) = with {
+        opened.client.handle().watch(with, true).await?;
+    }
     let me = opened.client.login_data().handle.clone();
     context.output.note(&format!(
         "-- {me}, you are talking to {}: a line is a message, Control-D ends --",
@@ -47,7 +50,10 @@ pub(super) async fn run(context: &mut Context, args: Chat) -> Result<(), Failure
             },
             line = lines.next_line() => match line? {
                 Some(line) if line.trim().is_empty() => {}
-                Some(line) => receipts.push(opened.client.send(with, line.into_bytes()).await?),
+                Some(line) => {
+                    let draft = Draft::to(with, line.into_bytes())?;
+                    receipts.push(opened.client.handle().send_draft(draft).await?);
+                }
                 None => break,
             },
             Some(decided) = receipts.next() => tell(context, decided)?,

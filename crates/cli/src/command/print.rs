@@ -3,17 +3,25 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
-use iris_client::place::{Content, Place};
-use iris_core::id::{AccountId, DeviceId, MsgId};
+use iris_client::place::{Content, Incoming, Place};
+use iris_core::group::{Change, Role};
+use iris_core::id::{AccountId, DeviceId, GroupId, MsgId};
 use iris_core::message::{About, Act, Address};
+use iris_proto::client_frames::ToldPlace;
 use serde_json::{Map, Value, json};
 
 use crate::connect::{Context, Opened};
+use crate::failure::group_words;
+use crate::groups::name_of;
 use crate::soak::named;
+
+/// People whom a change of a group names, for people.
+const NAMED_MAX: usize = 5;
 
 /// The names of people, as far as this device knows them.
 pub(super) struct Names {
     known: BTreeMap<String, String>,
+    groups: BTreeMap<String, String>,
     own: (DeviceId, String),
 }
 
@@ -24,12 +32,21 @@ impl Names {
         // Whoever tries Iris has several people on one machine.
         let mut known = context.profiles.people();
         known.extend(opened.profile.people());
-        Self { known, own: (device, login.handle.clone()) }
+        let groups = opened.profile.groups();
+        Self { known, groups, own: (device, login.handle.clone()) }
     }
 
     /// Remembers a name for as long as this lives.
     pub(super) fn add(&mut self, account: AccountId, name: &str) {
         self.known.insert(account.to_string(), name.to_ascii_lowercase());
+    }
+
+    /// The same for a group.
+    pub(super) fn add_group(&mut self, group: GroupId, name: &str) {
+        // What is named by its id has no name for that.
+        if name.parse::<GroupId>().is_err() {
+            self.groups.insert(group.to_string(), name.to_owned());
+        }
     }
 
     pub(super) fn account(&self, account: AccountId) -> String {
@@ -40,10 +57,93 @@ impl Names {
         self.known.get(&id).cloned().unwrap_or(id)
     }
 
+    pub(super) fn group(&self, group: GroupId) -> String {
+        let id = group.to_string();
+        self.groups.get(&id).map(|name| shown(name.as_bytes())).unwrap_or(id)
+    }
+
     fn address(&self, address: Address) -> String {
         match address {
             Address::Account(account) => self.account(account),
-            Address::Group(group) => group.to_string(),
+            Address::Group(group) => self.group(group),
+        }
+    }
+
+    /// Whether a message in a group was typed here and stands there already.
+    fn is_echo(&self, incoming: &Incoming) -> bool {
+        let plain = incoming.about.is_none() && incoming.body.is_empty();
+        let changes = incoming.in_group.as_ref().is_some_and(|at| at.change.is_some());
+        incoming.sender == self.own.0 && plain && !changes
+    }
+
+    /// Whether this account wrote it.
+    pub(super) fn is_own(&self, incoming: &Incoming) -> bool {
+        incoming.sender.account == self.own.0.account
+    }
+
+    fn in_group(&self, incoming: &Incoming, at: &ToldPlace) -> String {
+        let from = if self.is_own(incoming) {
+            "you".to_owned()
+        } else {
+            self.account(incoming.sender.account)
+        };
+        let group = self.group(at.group);
+        match &at.change {
+            Some(change) => {
+                let text = if incoming.body.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", shown(&incoming.body))
+                };
+                format!("{from} in {group} {}{text}", self.changed(change))
+            }
+            None => format!("{from} in {group}{}", said(incoming.about.as_ref(), &incoming.body)),
+        }
+    }
+
+    /// What somebody did to a group.
+    fn changed(&self, change: &Change) -> String {
+        match change {
+            Change::Create(who, _) => format!("made the group with {}", self.people(who)),
+            Change::Add(who) => format!("added {}", self.people(who)),
+            Change::Remove(who) => format!("removed {}", self.people(who)),
+            Change::Leave => "left".to_owned(),
+            Change::Promote(who, Role::Admin) => format!("made {} an admin", self.account(*who)),
+            Change::Promote(who, Role::Member) => {
+                format!("made {} an ordinary member", self.account(*who))
+            }
+            Change::Set(settings) => match name_of(settings) {
+                Some(name) => format!("set its name to {name}"),
+                None => "changed its settings".to_owned(),
+            },
+        }
+    }
+
+    fn people(&self, who: &[AccountId]) -> String {
+        let named: Vec<_> = who.iter().take(NAMED_MAX).map(|who| self.account(*who)).collect();
+        match who.len().saturating_sub(NAMED_MAX) {
+            0 if named.is_empty() => "nobody".to_owned(),
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+
+    fn change_value(&self, change: &Change) -> Value {
+        let people = |who: &[AccountId]| -> Vec<String> {
+            who.iter().map(|who| self.account(*who)).collect()
+        };
+        match change {
+            Change::Create(who, settings) => {
+                json!({"kind": "create", "members": people(who), "name": name_of(settings)})
+            }
+            Change::Add(who) => json!({"kind": "add", "members": people(who)}),
+            Change::Remove(who) => json!({"kind": "remove", "members": people(who)}),
+            Change::Leave => json!({"kind": "leave"}),
+            Change::Promote(who, role) => json!({
+                "kind": if *role == Role::Admin { "promote" } else { "demote" },
+                "member": self.account(*who),
+            }),
+            Change::Set(settings) => json!({"kind": "set", "name": name_of(settings)}),
         }
     }
 
@@ -51,11 +151,17 @@ impl Names {
     pub(super) fn text(&self, place: &Place) -> Option<String> {
         let (clock, content) = (clock(place.clock_ms), &place.content);
         match content {
+            Content::Incoming(incoming) if self.is_echo(incoming) => None,
+            Content::Incoming(incoming @ Incoming { in_group: Some(at), .. }) => {
+                Some(format!("{clock} {}", self.in_group(incoming, at)))
+            }
             Content::Incoming(incoming) => {
                 let from = self.account(incoming.sender.account);
                 let said = said(incoming.about.as_ref(), &incoming.body);
                 Some(format!("{clock} {from}{said}"))
             }
+            // It comes again from the group, with its place.
+            Content::Sent(_) if place.is_on_its_way() => None,
             // What was typed here stands there already; the server does not send it back.
             Content::Sent(sent)
                 if sent.device == self.own.0.device
@@ -70,7 +176,9 @@ impl Names {
             }
             Content::Notice(notice) => {
                 let (code, id) = (named(notice.code), notice.msg_id);
-                Some(format!("{clock} a message was refused ({code}): {id}"))
+                let words = group_words(notice.code).filter(|_| notice.code != 4106);
+                let words = words.map(|words| format!(": {words}")).unwrap_or_default();
+                Some(format!("{clock} a message was refused ({code}{words}): {id}"))
             }
             Content::Hole => None,
         }
@@ -92,8 +200,9 @@ impl Names {
         let own = match &place.content {
             Content::Incoming(incoming) => {
                 let account = incoming.sender.account;
+                let own = incoming.in_group.is_some() && self.is_own(incoming);
                 let mut value = json!({
-                    "event": "message",
+                    "event": if own { "sent" } else { "message" },
                     "from": self.account(account),
                     "from_account": account.to_string(),
                     "from_device": incoming.sender.device.0,
@@ -101,11 +210,19 @@ impl Names {
                 });
                 add_body(&mut value, &incoming.body);
                 add_about(&mut value, incoming.about.as_ref(), incoming.expires_at_ms);
+                if let Some(at) = &incoming.in_group {
+                    value["group"] = self.group(at.group).into();
+                    value["group_id"] = at.group.to_string().into();
+                    value["place"] = at.place.0.into();
+                    if let Some(change) = &at.change {
+                        value["change"] = self.change_value(change);
+                    }
+                }
                 value
             }
             Content::Sent(sent) => {
                 let mut value = json!({
-                    "event": "sent",
+                    "event": if place.is_on_its_way() { "sending" } else { "sent" },
                     "to": self.address(sent.to),
                     "device": sent.device.0,
                     "client_seq": sent.client_seq.0,

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use iris_client::{Draft, Event, Outcome, Receipt};
-use iris_core::id::AccountId;
-use serde_json::json;
+use iris_client::{Draft, Receipt};
+use iris_core::message::Address;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, stdin};
-use tokio::time::{Instant, timeout_at};
 
 use crate::args::Send;
 use crate::connect::{Context, Opened};
 use crate::failure::Failure;
-use crate::soak::named;
+
+use super::ruling::Rulings;
 
 pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure> {
     let mut opened = context.reach(args.timeout).await?;
-    let to = opened.find(&args.to).await?;
+    let to = opened.address(&args.to).await?;
     if args.lines {
         lines(context, &mut opened, (to, args.expires), args.timeout).await?;
     } else {
@@ -31,7 +30,8 @@ pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure
                 .hint("write it behind the name, or pipe it to standard input"));
         }
         let receipt = opened.client.handle().send_draft(draft(to, body, args.expires)?).await?;
-        answered(context, &mut opened, receipt, args.timeout).await?;
+        let mut rulings = Rulings::default();
+        answered(context, &mut opened, &mut rulings, (to, receipt), args.timeout).await?;
     }
     opened.close().await
 }
@@ -40,11 +40,12 @@ pub(super) async fn run(context: &mut Context, args: Send) -> Result<(), Failure
 async fn lines(
     context: &mut Context,
     opened: &mut Opened,
-    (to, expires): (AccountId, Option<Duration>),
+    (to, expires): (Address, Option<Duration>),
     patience: Duration,
 ) -> Result<(), Failure> {
     let mut lines = BufReader::new(stdin()).lines();
     let mut receipts = std::collections::VecDeque::new();
+    let mut rulings = Rulings::default();
     while let Some(line) = lines.next_line().await? {
         if line.is_empty() {
             continue;
@@ -55,17 +56,17 @@ async fn lines(
         if receipts.len() >= 256
             && let Some(receipt) = receipts.pop_front()
         {
-            answered(context, opened, receipt, patience).await?;
+            answered(context, opened, &mut rulings, (to, receipt), patience).await?;
         }
     }
     for receipt in receipts {
-        answered(context, opened, receipt, patience).await?;
+        answered(context, opened, &mut rulings, (to, receipt), patience).await?;
     }
     Ok(())
 }
 
-fn draft(to: AccountId, body: Vec<u8>, expires: Option<Duration>) -> Result<Draft, Failure> {
-    let mut draft = Draft::new(to, body)?;
+fn draft(to: Address, body: Vec<u8>, expires: Option<Duration>) -> Result<Draft, Failure> {
+    let mut draft = Draft::to(to, body)?;
     if let Some(expires) = expires {
         let millis = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
         draft.expires_at_ms = iris_client::wall_ms().saturating_add(millis);
@@ -73,51 +74,16 @@ fn draft(to: AccountId, body: Vec<u8>, expires: Option<Duration>) -> Result<Draf
     Ok(draft)
 }
 
-/// Waits for the server's decision, and tells it.
+/// Waits for the decision about a message, and tells it.
 pub(super) async fn answered(
     context: &mut Context,
     opened: &mut Opened,
-    mut receipt: Receipt,
+    rulings: &mut Rulings,
+    (to, receipt): (Address, Receipt),
     patience: Duration,
 ) -> Result<(), Failure> {
-    let until = Instant::now() + patience;
-    let msg_id = receipt.msg_id();
-    let decided = loop {
-        tokio::select! {
-            decided = timeout_at(until, &mut receipt) => match decided {
-                Ok(decided) => break decided?,
-                Err(_) => return Err(late(patience)),
-            },
-            event = opened.client.next() => if let Some(Event::Nacked { code, .. }) = event {
-                context.output.note(&format!("the server asks to wait ({})", named(code)));
-            },
-        }
-    };
-    let value = |outcome: &str, code: u32| {
-        json!({
-            "event": outcome,
-            "msg_id": msg_id.to_string(),
-            "client_seq": decided.client_seq.0,
-            "code": if code == 0 { None } else { Some(code) },
-        })
-    };
-    match decided.outcome {
-        Outcome::Accepted => {
-            let text = format!("accepted ({msg_id})");
-            context.output.result(&text, &value("accepted", 0))
-        }
-        Outcome::Refused { code } => {
-            if context.output.is_json() {
-                context.output.result("", &value("refused", code))?;
-            }
-            Err(Failure::new(format!("the message was refused: {}", named(code))))
-        }
+    match to {
+        Address::Account(_) => rulings.answered(context, opened, receipt, patience).await,
+        Address::Group(_) => rulings.answered_by_group(context, opened, receipt, patience).await,
     }
-}
-
-fn late(patience: Duration) -> Failure {
-    Failure::new(format!("no decision in {} s", patience.as_secs())).hint(
-        "the message is on this device's disk and goes out with the next connection; \
-         --timeout waits longer",
-    )
 }

@@ -9,6 +9,7 @@ use iris_controlplane::metrics::ControlMetrics;
 use iris_controlplane::replica::{Replica, ReplicaConfig};
 use iris_coord::SharedCoord;
 use iris_coord::memory::MemoryCoord;
+use iris_core::group::Sizes;
 use iris_core::id::ShardCount;
 use iris_core::rate::Rates;
 use iris_core::seq::HomeGen;
@@ -187,7 +188,7 @@ impl Shared {
                 lanes: LANES,
                 shard_count: self.count,
                 home_gen: HomeGen(0),
-                policy: Policy { history: true, rates: Rates::default() },
+                policy: Policy { history: true, rates: Rates::default(), groups: Sizes::default() },
                 password_memory_kib: PASSWORD_MEMORY_KIB,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },

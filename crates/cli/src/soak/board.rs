@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::groups::{Odd, Plan, Watched};
 use super::ledger::Ledger;
 use super::message::{Body, Tag};
 use super::waits::Waits;
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) waits: Vec<Waits>,
     pub(super) receipts: Receipts,
+    pub(super) groups: Watched,
     pub(super) events: Events,
 }
 
@@ -63,6 +65,8 @@ pub(super) struct Events {
     pub(super) disconnects: BTreeMap<String, u64>,
     pub(super) connects: u64,
     pub(super) gaps: u64,
+    /// Places of groups that a device found skipped.
+    pub(super) group_gaps: u64,
     pub(super) missed: u64,
     pub(super) holes: u64,
     pub(super) damaged: u64,
@@ -78,11 +82,12 @@ pub(super) struct Events {
 }
 
 impl Board {
-    pub(super) fn new(run: u64, payload_bytes: usize, devices: usize) -> Arc<Self> {
-        let ledger = Ledger::new(devices);
-        let waits = vec![Waits::default(); devices];
-        let receipts = Receipts::new(devices);
-        let state = State { ledger, waits, receipts, events: Events::default() };
+    pub(super) fn new(run: u64, payload_bytes: usize, pairs: usize, plan: &Plan) -> Arc<Self> {
+        let ledger = Ledger::new(pairs);
+        let waits = vec![Waits::default(); plan.connected];
+        let receipts = Receipts::new(pairs);
+        let groups = Watched::new(pairs, plan.groups, plan.online);
+        let state = State { ledger, waits, receipts, groups, events: Events::default() };
         Arc::new(Self { run, payload_bytes, began: Instant::now(), state: Mutex::new(state) })
     }
 
@@ -108,8 +113,8 @@ pub(super) enum Standing {
 pub(super) struct Reporter {
     pub(super) board: Arc<Board>,
     pub(super) device: usize,
-    /// The account of the other of the pair.
-    pub(super) partner: AccountId,
+    /// The account of the other of the pair, where the device is of one.
+    pub(super) partner: Option<AccountId>,
     pub(super) standing: watch::Sender<Standing>,
 }
 
@@ -123,10 +128,17 @@ impl Handler for Reporter {
                 match Tag::of_msg_id(&msg_id, self.board.run) {
                     Some((direction, number)) => {
                         let accepted = outcome == Outcome::Accepted;
-                        state.ledger.decided(direction as usize, number, accepted, now);
+                        match state.groups.writer(direction) {
+                            Some((group, member)) => {
+                                state.groups.ledger.decided(group, member, number, accepted);
+                            }
+                            None => {
+                                state.ledger.decided(direction as usize, number, accepted, now);
+                            }
+                        }
                         state.waits[self.device].decided(now);
                     }
-                    // Left over from an earlier run.
+                    // Left over from an earlier run, or a change of a group.
                     None => state.events.foreign += 1,
                 }
                 if let Outcome::Refused { code } = outcome {
@@ -154,6 +166,8 @@ impl Handler for Reporter {
                 drop(state);
                 self.standing.send_replace(Standing::Away(words));
             }
+            Event::Logged(place) => self.placed(place, now),
+            Event::GroupGap(_) => self.board.state.lock().events.group_gaps += 1,
             Event::Gap { .. } => self.board.state.lock().events.gaps += 1,
             Event::Missed { .. } => self.board.state.lock().events.missed += 1,
             Event::Stopped(stop) => {
@@ -163,7 +177,7 @@ impl Handler for Reporter {
                 drop(state);
                 self.standing.send_replace(Standing::Stopped(stop));
             }
-            Event::Marked { with, mark } if with == self.partner => {
+            Event::Marked { with, mark } if Some(with) == self.partner => {
                 let told = &mut self.board.state.lock().receipts.told[self.device];
                 *told = mark.delivered.max(*told);
             }
@@ -180,12 +194,20 @@ impl Reporter {
         let board = &self.board;
         let mut state = board.state.lock();
         match place.content {
+            Content::Incoming(incoming) if incoming.in_group.is_some() => {
+                let of_run = (board.run, board.payload_bytes);
+                match state.groups.arrived(self.device, &incoming, of_run, now) {
+                    Ok(()) => {}
+                    Err(Odd::Foreign) => state.events.foreign += 1,
+                    Err(Odd::Damaged) => state.events.damaged += 1,
+                }
+            }
             Content::Incoming(incoming) => {
                 match Tag::read(&incoming.body, board.run, board.payload_bytes) {
                     Body::Message(tag) => {
                         let direction = tag.direction as usize;
                         let expected = direction == (self.device ^ 1)
-                            && incoming.sender.account == self.partner
+                            && Some(incoming.sender.account) == self.partner
                             && incoming.msg_id == tag.msg_id();
                         if expected {
                             let arrived = &mut state.receipts.arrived[direction];
@@ -203,7 +225,12 @@ impl Reporter {
             Content::Notice(notice) => match Tag::of_msg_id(&notice.msg_id, board.run) {
                 Some((direction, number)) => {
                     *state.events.refusals.entry(named(notice.code)).or_default() += 1;
-                    state.ledger.noticed(direction as usize, number);
+                    match state.groups.writer(direction) {
+                        Some((group, member)) => {
+                            state.groups.ledger.noticed(group, member, number);
+                        }
+                        None => state.ledger.noticed(direction as usize, number),
+                    }
                 }
                 None => state.events.foreign += 1,
             },

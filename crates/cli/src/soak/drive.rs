@@ -7,6 +7,7 @@ use futures::future::join_all;
 use iris_client::Draft;
 use iris_core::id::AccountId;
 use iris_core::message::{Address, Bodies};
+use iris_core::seq::ConvSeq;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -16,12 +17,13 @@ use crate::output::Output;
 use crate::profile::Server;
 
 use super::SoakArgs;
-use super::board::{Board, Events};
+use super::board::Board;
+use super::groups::{self, Plan, Traffic};
 use super::latency::Latencies;
 use super::message::Tag;
 use super::people::{self, Connected, Device};
 use super::progress::Progress;
-use super::report::{Report, Run};
+use super::report::{GroupReport, Report, Run};
 use super::schedule::Schedule;
 use super::waits::Longest;
 
@@ -58,16 +60,20 @@ pub(super) async fn run(
     let connector = connector(server)?;
     let (name, number) = people::random_name()?;
     let devices = people::gather(output, &connector, args, &name).await?;
-    let board = Board::new(number, args.payload as usize, devices.len());
+    let plan = Plan::of(args);
+    let board = Board::new(number, args.payload as usize, args.pairs as usize * 2, &plan);
     let connected = people::connect(&connector, args, &board, &devices).await?;
     let rate = args.rate;
     output.note(&format!("{} devices are connected; {rate} messages/s", connected.len()));
-    board.state().events = Events::default();
+    let groups = groups::make(output, &plan, &board, &connected, &devices).await?;
+    let before = std::mem::take(&mut board.state().events);
+    board.state().events.group_gaps = before.group_gaps;
     let mut sender = Sender::new(&board, args, &connected, &devices);
+    let mut traffic = Traffic::new(&board, args, &connected, plan, groups);
     let cpu = cpu_us();
-    let interrupted = send(output, args, &mut sender).await?;
+    let interrupted = send(output, args, &mut sender, &mut traffic).await?;
     let (sent_us, cpu_us) = (board.now_us(), cpu_us().saturating_sub(cpu));
-    settle(output, args, &mut sender).await?;
+    settle(output, args, &mut sender, &mut traffic).await?;
     let Sender { from_us, lag, held_back, next: offered, .. } = sender;
     let ended_us = board.now_us();
     // What happens from here on is the end's own doing.
@@ -77,12 +83,17 @@ pub(super) async fn run(
         people::keep(path, &devices)?;
     }
     let (counts, measured) = state.ledger.close(ended_us);
+    let in_groups = (plan.groups > 0).then(|| {
+        let (counts, e2e) = state.groups.ledger.close();
+        GroupReport::new(&plan, &counts, &e2e, state.events.group_gaps)
+    });
     let receipts_missing = state.receipts.missing();
-    let events = Events { receipts_missing, ..state.events };
+    let events = super::board::Events { receipts_missing, ..state.events };
     let longest = state.waits.iter().map(|waits| waits.longest(ended_us));
     let run = Run {
         servers: server.servers.clone(),
         pairs: args.pairs,
+        connections: u32::try_from(plan.connected).unwrap_or(u32::MAX),
         rate,
         payload_bytes: args.payload,
         interrupted,
@@ -94,7 +105,7 @@ pub(super) async fn run(
         reconnects: events.connects,
         longest: longest.fold(Longest::default(), Longest::max),
     };
-    Ok(Report::new(run, &counts, &measured, events))
+    Ok(Report::new(run, &counts, &measured, events, in_groups))
 }
 
 /// Sends at the rate until the time is over. Answers whether somebody ended it before.
@@ -102,15 +113,19 @@ async fn send(
     output: &mut Output,
     args: &SoakArgs,
     sender: &mut Sender<'_>,
+    traffic: &mut Traffic<'_>,
 ) -> Result<bool, Failure> {
     let mut progress = Progress::starting(sender.from_us);
     let mut tell_at = Instant::now() + args.progress;
     let mut tick = Instant::now();
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    while !sender.is_done() {
+    while !(sender.is_done() && traffic.is_done()) {
         tick = (tick + TICK).max(Instant::now());
         tokio::select! {
-            () = sleep_until(tick) => sender.send_due(),
+            () = sleep_until(tick) => {
+                sender.send_due();
+                traffic.send_due();
+            }
             signal = &mut interrupt => {
                 signal?;
                 return Ok(true);
@@ -130,13 +145,18 @@ async fn settle(
     output: &mut Output,
     args: &SoakArgs,
     sender: &mut Sender<'_>,
+    traffic: &mut Traffic<'_>,
 ) -> Result<(), Failure> {
     sender.stop();
+    traffic.stop();
     let until = Instant::now() + args.settle;
     let mut told = false;
-    while !sender.is_settled() && Instant::now() < until {
+    while !(sender.is_settled() && traffic.is_settled()) && Instant::now() < until {
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => sender.send_due(),
+            () = tokio::time::sleep(LOOK) => {
+                sender.send_due();
+                traffic.send_due();
+            }
             signal = tokio::signal::ctrl_c() => {
                 signal?;
                 return Ok(());
@@ -158,13 +178,14 @@ impl<'a> Sender<'a> {
         connected: &'a [Connected],
         devices: &[Device],
     ) -> Self {
+        let pairs = args.pairs as usize * 2;
         Self {
             board,
-            schedule: Schedule::new(args.rate, connected.len(), args.duration),
+            schedule: Schedule::new(args.rate, pairs, args.duration),
             from_us: board.now_us(),
             connected,
-            to: (0..devices.len()).map(|n| devices[n ^ 1].account).collect(),
-            waiting: vec![0; connected.len()],
+            to: (0..pairs).map(|n| devices[n ^ 1].account).collect(),
+            waiting: vec![0; pairs],
             waiting_all: 0,
             next: 0,
             lag: Latencies::default(),
@@ -230,7 +251,8 @@ impl<'a> Sender<'a> {
 
 fn draft(tag: &Tag, to: AccountId, body: Bytes) -> Box<Draft> {
     let (to, bodies) = (Address::Account(to), Bodies::Shared(body));
-    Box::new(Draft { to, msg_id: tag.msg_id(), bodies, expires_at_ms: 0, about: None })
+    let (about, change, roster) = (None, None, ConvSeq(0));
+    Box::new(Draft { to, msg_id: tag.msg_id(), bodies, expires_at_ms: 0, about, change, roster })
 }
 
 /// What the process has used of the processors, in microseconds.

@@ -22,6 +22,7 @@ use crate::output::Output;
 
 use super::SoakArgs;
 use super::board::{Board, Reporter, Standing};
+use super::groups::Plan;
 use super::store::{Account, SoakStore};
 
 /// For how long a server that cannot now is asked again to make an account.
@@ -54,7 +55,7 @@ pub(super) async fn gather(
     args: &SoakArgs,
     run: &str,
 ) -> Result<Vec<Device>, Failure> {
-    let wanted = args.pairs as usize * 2;
+    let wanted = Plan::of(args).accounts();
     let mut accounts = match &args.accounts_file {
         Some(path) => read(path)?,
         None => Vec::new(),
@@ -122,24 +123,27 @@ pub(super) async fn connect(
     devices: &[Device],
 ) -> Result<Vec<Connected>, Failure> {
     let until = Instant::now() + args.connect_timeout;
-    let opening = (0..devices.len()).map(|n| open(connector, board, devices, n, until));
+    let pairs = args.pairs as usize * 2;
+    let there = Plan::of(args).connected;
+    let opening = (0..there).map(|n| {
+        let partner = (n < pairs).then(|| devices[n ^ 1].account);
+        open(connector, board, &devices[n], (n, there, partner), until)
+    });
     stream::iter(opening).buffered(usize::from(args.concurrency) * 4).try_collect().await
 }
 
 async fn open(
     connector: &Connector,
     board: &Arc<Board>,
-    devices: &[Device],
-    n: usize,
+    device: &Device,
+    (n, count, partner): (usize, usize, Option<AccountId>),
     until: Instant,
 ) -> Result<Connected, Failure> {
-    let (device, partner) = (&devices[n], &devices[n ^ 1]);
     let damaged = || Failure::new("an account in the accounts file is damaged").hint(FRESH);
     let mut state = device.kept.lock().state().ok_or_else(damaged)?;
     loop {
         let (standing, watched) = watch::channel(Standing::Away("no answer".to_owned()));
-        let reporter =
-            Reporter { board: Arc::clone(board), device: n, partner: partner.account, standing };
+        let reporter = Reporter { board: Arc::clone(board), device: n, partner, standing };
         let client = start(connector, device, state.clone(), reporter, n)?;
         match serving(watched, until).await {
             Ok(()) => {
@@ -157,7 +161,6 @@ async fn open(
                 );
             }
             Err(Standing::Away(words)) => {
-                let count = devices.len();
                 let error = format!("device {n} of {count} could not connect in time: {words}");
                 return Err(Failure::new(error).hint(unreachable_hint(&words)));
             }

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::board::Events;
-use super::latency::{Percentiles, ms};
+use super::groups::Plan;
+use super::groups::ledger::GroupCounts;
+use super::latency::{Latencies, Percentiles, ms};
 use super::ledger::{Counts, INTERRUPTION_US, Measured};
 use super::waits::Longest;
 
@@ -18,6 +20,7 @@ const LAG_MS_MAX: f64 = 25.0;
 pub(super) struct Run {
     pub(super) servers: Vec<String>,
     pub(super) pairs: u32,
+    pub(super) connections: u32,
     pub(super) rate: f64,
     pub(super) payload_bytes: u32,
     pub(super) interrupted: bool,
@@ -78,6 +81,91 @@ pub(super) struct Report {
     own_copies: u64,
     foreign: u64,
     generator: Generator,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<GroupReport>,
+}
+
+/// What became of messages to groups.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupReport {
+    groups: usize,
+    size: usize,
+    online: usize,
+    messages: u64,
+    acked: u64,
+    deliveries: u64,
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    gaps: u64,
+    refused: u64,
+    undecided: u64,
+    unexpected: u64,
+    e2e_ms: Percentiles,
+}
+
+impl GroupReport {
+    /// `device_gaps` are those that devices found; the ledger counts them too.
+    pub(super) fn new(
+        plan: &Plan,
+        counts: &GroupCounts,
+        e2e: &Latencies,
+        device_gaps: u64,
+    ) -> Self {
+        Self {
+            groups: plan.groups,
+            size: plan.size(),
+            online: plan.online,
+            messages: counts.messages,
+            acked: counts.acked,
+            deliveries: counts.deliveries,
+            lost: counts.lost,
+            duplicated: counts.duplicated,
+            reordered: counts.reordered,
+            gaps: counts.gaps.max(device_gaps),
+            refused: counts.refused,
+            undecided: counts.undecided,
+            unexpected: counts.unexpected,
+            e2e_ms: e2e.percentiles(),
+        }
+    }
+
+    /// Everything that makes a run fail.
+    fn violations(&self) -> Vec<String> {
+        let found = [
+            (self.lost, "lost"),
+            (self.duplicated, "duplicated"),
+            (self.reordered, "reordered"),
+            (self.gaps, "gaps"),
+            (self.refused, "refused"),
+            (self.undecided, "without an answer"),
+            (self.unexpected, "that should not have arrived"),
+        ];
+        let found = found.into_iter().filter(|(count, _)| *count > 0);
+        let mut violations: Vec<_> =
+            found.map(|(count, what)| format!("in groups: {count} {what}")).collect();
+        if self.acked == 0 || self.deliveries == 0 {
+            violations.push("in groups: no traffic".to_owned());
+        }
+        violations
+    }
+
+    fn for_people(&self) -> String {
+        let Percentiles { p50, p99, max, .. } = self.e2e_ms;
+        format!(
+            "{} of {} members, {} of them there: {} messages, {} deliveries, {} lost, {} duplicated, \
+             {} reordered, {} gaps; p50 {p50:.1}  p99 {p99:.1}  max {max:.1} ms",
+            self.groups,
+            self.size,
+            self.online,
+            self.messages,
+            self.deliveries,
+            self.lost,
+            self.duplicated,
+            self.reordered,
+            self.gaps,
+        )
+    }
 }
 
 /// Messages in a second.
@@ -99,8 +187,15 @@ struct Generator {
 }
 
 impl Report {
-    pub(super) fn new(run: Run, counts: &Counts, measured: &Measured, events: Events) -> Self {
-        let violations = violations(counts, &events);
+    pub(super) fn new(
+        run: Run,
+        counts: &Counts,
+        measured: &Measured,
+        events: Events,
+        groups: Option<GroupReport>,
+    ) -> Self {
+        let mut violations = violations(counts, &events);
+        violations.extend(groups.iter().flat_map(GroupReport::violations));
         let seconds = (ms(run.sending_us) / 1000.0).max(0.001);
         let per_second = |count: u64| rounded(ms(count) * 1000.0 / seconds);
         let lag = run.lag;
@@ -109,7 +204,7 @@ impl Report {
             violations,
             servers: run.servers,
             pairs: run.pairs,
-            connections: run.pairs * 2,
+            connections: run.connections,
             payload_bytes: run.payload_bytes,
             duration_s: rounded(seconds),
             interrupted: run.interrupted,
@@ -150,6 +245,7 @@ impl Report {
             stopped: events.stopped,
             own_copies: events.copies,
             foreign: events.foreign,
+            groups,
             generator: Generator {
                 bottleneck: lag.p99 > LAG_MS_MAX,
                 lag_ms: lag,
@@ -188,6 +284,9 @@ impl Report {
         {
             let Percentiles { p50, p99, p999, max, .. } = found;
             line(name, format!("p50 {p50:.1}  p99 {p99:.1}  p99.9 {p999:.1}  max {max:.1} ms"));
+        }
+        if let Some(groups) = &self.groups {
+            line("groups", groups.for_people());
         }
         let Percentiles { count, p50, max, .. } = self.interruption_ms;
         line("interruptions", format!("{count} of 100 ms or more, p50 {p50:.0}  max {max:.0} ms"));
@@ -256,6 +355,32 @@ mod tests {
         assert_eq!(violations(&Counts::default(), &Events::default()), ["no traffic"]);
         let counts = Counts { delivered: 0, ..good() };
         assert_eq!(violations(&counts, &Events::default()), ["no traffic"]);
+    }
+
+    #[test]
+    fn every_violation_in_a_group_fails_a_run() {
+        let good = GroupCounts { messages: 5, acked: 5, deliveries: 20, ..GroupCounts::default() };
+        let plan = Plan { groups: 1, online: 4, silent: 0, connected: 4 };
+        let found = |counts: &GroupCounts, gaps| {
+            GroupReport::new(&plan, counts, &Latencies::default(), gaps).violations()
+        };
+        assert!(found(&good, 0).is_empty());
+        assert_eq!(found(&good, 1), ["in groups: 1 gaps"], "a device saw what the ledger did not");
+        let set: [fn(&mut GroupCounts); 8] = [
+            |c| c.lost = 1,
+            |c| c.duplicated = 1,
+            |c| c.reordered = 1,
+            |c| c.gaps = 1,
+            |c| c.refused = 1,
+            |c| c.undecided = 1,
+            |c| c.unexpected = 1,
+            |c| c.deliveries = 0,
+        ];
+        for set in set {
+            let mut counts = good;
+            set(&mut counts);
+            assert_eq!(found(&counts, 0).len(), 1, "{counts:?}");
+        }
     }
 
     #[test]

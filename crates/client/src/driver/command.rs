@@ -9,6 +9,7 @@ use iris_core::seq::ClientSeq;
 use tokio::sync::oneshot;
 
 use crate::error::ClientError;
+use crate::groups::Groups;
 use crate::place::Place;
 use crate::session::{CallAnswer, CallOp, CalledOff, Draft, Input, Outcome};
 use crate::store::StoreError;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     },
     Marks {
         reply: oneshot::Sender<BTreeMap<AccountId, Mark>>,
+    },
+    Groups {
+        reply: oneshot::Sender<Groups>,
     },
     /// Answered once the server knows everything that was read.
     ReadsSaid {

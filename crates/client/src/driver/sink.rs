@@ -1,7 +1,7 @@
 //! Where events go: to a handler at once, or through a bounded queue to whoever calls for the next.
 //!
-//! Places of the inbox are never dropped: what the application does not take is not acknowledged, so that
-//! the server's credit bounds what waits here.
+//! Places of the inbox and of groups are never dropped: what the application does not take is not
+//! acknowledged, nor read on, so that what waits here is bounded.
 
 use std::collections::VecDeque;
 
@@ -21,17 +21,38 @@ pub trait Handler: Send + 'static {
 }
 
 pub(crate) enum Sink {
-    /// With how many places it took, and their weight, since the session was told.
-    Handler(Box<dyn Handler>, (usize, usize)),
+    /// With what it took since the session was told.
+    Handler(Box<dyn Handler>, Taken),
     Stream {
         queue: mpsc::Sender<Event>,
         waiting: VecDeque<Event>,
     },
 }
 
+/// What the application took.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Places of the inbox.
+    pub(super) places: usize,
+    /// Their weight.
+    pub(super) bytes: usize,
+    /// Messages of large groups.
+    pub(super) logged: usize,
+}
+
+impl Taken {
+    fn add(&mut self, event: &Event) {
+        if let Event::Placed(place) = event {
+            self.places += 1;
+            self.bytes += place.weight();
+        }
+        self.logged += usize::from(matches!(event, Event::Logged(_)));
+    }
+}
+
 impl Sink {
     pub(crate) fn handler(handler: Box<dyn Handler>) -> Self {
-        Self::Handler(handler, (0, 0))
+        Self::Handler(handler, Taken::default())
     }
 
     pub(crate) fn stream(queue: mpsc::Sender<Event>) -> Self {
@@ -47,11 +68,8 @@ impl Sink {
 
     pub(super) fn add(&mut self, event: Event) {
         match self {
-            Self::Handler(handler, (places, bytes)) => {
-                if let Event::Placed(place) = &event {
-                    *places += 1;
-                    *bytes += place.weight();
-                }
+            Self::Handler(handler, taken) => {
+                taken.add(&event);
                 handler.event(event);
             }
             Self::Stream { waiting, .. } => {
@@ -62,8 +80,10 @@ impl Sink {
                     | Event::Nacked { .. }
                     | Event::Presence { .. }
                     | Event::Typing(_)
+                    | Event::GroupGap(_)
                     | Event::Gap { .. } => true,
                     Event::Placed(_)
+                    | Event::Logged(_)
                     | Event::Missed { .. }
                     | Event::Decided { .. }
                     | Event::Stopped(_) => false,
@@ -77,9 +97,9 @@ impl Sink {
         }
     }
 
-    /// Hands on what the queue takes. Answers how many places went, and their weight.
-    pub(super) fn hand_over(&mut self) -> (usize, usize) {
-        let (mut places, mut bytes) = (0, 0);
+    /// Hands on what the queue takes. Answers what went.
+    pub(super) fn hand_over(&mut self) -> Taken {
+        let mut went = Taken::default();
         let (queue, waiting) = match self {
             Self::Handler(_, taken) => return std::mem::take(taken),
             Self::Stream { queue, waiting } => (queue, waiting),
@@ -87,13 +107,10 @@ impl Sink {
         while !waiting.is_empty() {
             let Ok(permit) = queue.try_reserve() else { break };
             let Some(event) = waiting.pop_front() else { break };
-            if let Event::Placed(place) = &event {
-                places += 1;
-                bytes += place.weight();
-            }
+            went.add(&event);
             permit.send(event);
         }
-        (places, bytes)
+        went
     }
 
     /// Whether events wait for room.

@@ -7,15 +7,17 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use iris_core::clock::MonoUs;
 use iris_core::code::Code;
-use iris_core::id::{AccountId, DeviceNo, PublicKey};
+use iris_core::group::{Membership, RosterPage};
+use iris_core::id::{AccountId, DeviceNo, GroupId, PublicKey};
 use iris_core::message::Address;
 use iris_core::relation::{Relations, Wish};
-use iris_core::seq::InboxSeq;
+use iris_core::seq::{ConvSeq, InboxSeq};
 use iris_core::shard::HistoryPoint;
 use iris_proto::FormatError;
 use iris_proto::client as wire;
 use iris_proto::client_frames::{
-    address_to_wire, point_from_wire, point_to_wire, wish_to_wire, wishes_from_wire,
+    address_to_wire, memberships_from_wire, point_from_wire, point_to_wire, roster_from_wire,
+    wish_to_wire, wishes_from_wire,
 };
 use iris_proto::frame::{Frame, FrameType};
 use prost::Message as _;
@@ -49,13 +51,39 @@ pub enum CallOp {
     Wish(Wish),
     /// All wishes of this account.
     ListWishes,
+    /// The groups of this account.
+    ListGroups,
+    /// Who is in a group, from behind somebody on.
+    ListMembers(GroupId, Option<AccountId>),
+    /// A page of a large group's log.
+    ReadLog(LogFetch),
+}
+
+/// Which page of a large group's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFetch {
+    /// Which group.
+    pub group: GroupId,
+    /// Only what is behind this place, oldest first.
+    pub behind: ConvSeq,
+    /// At most so many messages; the server may send fewer.
+    pub limit: u32,
+}
+
+/// A page of a large group's log, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// None of them has a place in an inbox; all have one in the group.
+    pub messages: Vec<Place>,
+    /// Whether there may be more behind the last.
+    pub more: bool,
 }
 
 /// Which page of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
-    /// With whom.
-    pub with: AccountId,
+    /// With whom, or in which group.
+    pub with: Address,
     /// Only what is before this; without it, the newest.
     pub before: Option<HistoryPoint>,
     /// At most so many messages; the server may send fewer.
@@ -82,6 +110,12 @@ pub enum CallAnswer {
     Page(Page),
     /// The wishes.
     Wishes(Box<Relations>),
+    /// The groups that the account is in, and those that it left of late.
+    Groups(Vec<(GroupId, Membership)>),
+    /// Some of who is in a group.
+    Roster(Box<RosterPage>),
+    /// The page of the log.
+    Log(LogPage),
     /// It is done.
     Done,
 }
@@ -132,10 +166,22 @@ pub(super) struct Calls {
     next_corr: u32,
 }
 
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// The application.
+    Application(CallId),
+    /// Whoever reads the logs of large groups.
+    Log(GroupId),
+    /// The same, who wants to know which groups there are.
+    Groups,
+    /// Nobody.
+    Nobody,
+}
+
 #[derive(Debug)]
 struct Pending {
-    /// Nobody waits for the answer of those without.
-    id: Option<CallId>,
+    asker: Asker,
     kind: FrameType,
     payload: Bytes,
     until: MonoUs,
@@ -164,9 +210,23 @@ impl Calls {
             return;
         }
         let until = MonoUs(now.0 + patience_ms * 1000);
+        self.push(now, Asker::Application(id), until, to_wire(op));
+    }
+
+    /// Asks something for the session itself, on this connection.
+    pub(super) fn ask(&mut self, now: MonoUs, asker: Asker, op: &CallOp) {
+        self.push(now, asker, MonoUs(u64::MAX), to_wire(op));
+    }
+
+    fn push(
+        &mut self,
+        now: MonoUs,
+        asker: Asker,
+        until: MonoUs,
+        (kind, payload): (FrameType, Bytes),
+    ) {
         let state = CallState::Due(now);
-        let (kind, payload) = to_wire(op);
-        self.pending.push_back(Pending { id: Some(id), kind, payload, until, state });
+        self.pending.push_back(Pending { asker, kind, payload, until, state });
     }
 
     /// Says whom the device watches, on this connection.
@@ -178,8 +238,7 @@ impl Calls {
     ) {
         let accounts = accounts.map(|account| bytes_of(account.to_bytes())).collect();
         let payload = wire::Subscribe { accounts }.encode_to_vec().into();
-        let state = CallState::Due(now);
-        self.pending.push_back(Pending { id: None, kind, payload, until: MonoUs(u64::MAX), state });
+        self.push(now, Asker::Nobody, MonoUs(u64::MAX), (kind, payload));
     }
 
     /// Asks what is due.
@@ -201,7 +260,7 @@ impl Calls {
 
     /// The connection ended: what somebody waits for is asked again on the next one.
     pub(super) fn forget_connection(&mut self, now: MonoUs) {
-        self.pending.retain(|call| call.id.is_some());
+        self.pending.retain(|call| matches!(call.asker, Asker::Application(_)));
         for call in &mut self.pending {
             if let CallState::Asked(_) = call.state {
                 call.state = CallState::Due(now);
@@ -232,22 +291,20 @@ impl Calls {
         times.min()
     }
 
-    fn answered(
-        &mut self,
-        now: MonoUs,
-        corr: u32,
-        result: wire::CallResult,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(at) = self.asked(corr) else { return };
+    /// Whose question this answers for good.
+    fn answered(&mut self, now: MonoUs, corr: u32, result: &wire::CallResult) -> Option<Asker> {
         let again_ms = u64::from(result.retry_after_ms).max(RETRY_MS_MIN);
-        if is_put_off(result.code) {
-            if let Some(call) = self.pending.get_mut(at) {
-                call.state = CallState::Due(MonoUs(now.0 + again_ms * 1000));
-            }
-        } else if let Some(call) = self.pending.remove(at) {
-            out.extend(call.called(from_wire(result)));
+        if !is_put_off(result.code) {
+            return self.take(corr);
         }
+        let at = self.asked(corr)?;
+        self.pending.get_mut(at)?.state = CallState::Due(MonoUs(now.0 + again_ms * 1000));
+        None
+    }
+
+    /// Whose question this answers; it is under way no more.
+    fn take(&mut self, corr: u32) -> Option<Asker> {
+        self.asked(corr).and_then(|at| self.pending.remove(at)).map(|call| call.asker)
     }
 
     fn asked(&self, corr: u32) -> Option<usize> {
@@ -258,7 +315,10 @@ impl Calls {
 
 impl Pending {
     fn called(&self, answer: Result<CallAnswer, CalledOff>) -> Option<Effect> {
-        self.id.map(|id| Effect::Called { id, answer })
+        match self.asker {
+            Asker::Application(id) => Some(Effect::Called { id, answer }),
+            Asker::Log(_) | Asker::Groups | Asker::Nobody => None,
+        }
     }
 }
 
@@ -271,8 +331,17 @@ impl Session {
         out: &mut Vec<Effect>,
     ) -> Result<(), prost::DecodeError> {
         let result = wire::CallResult::decode(payload)?;
-        if let Some(corr) = corr {
-            self.calls.answered(now, corr, result, out);
+        match corr.and_then(|corr| self.calls.answered(now, corr, &result)) {
+            Some(Asker::Application(id)) => {
+                out.push(Effect::Called { id, answer: from_wire(result) });
+            }
+            Some(Asker::Log(group)) => self.log_refused(group),
+            Some(Asker::Groups) => {
+                if let Ok(CallAnswer::Groups(groups)) = from_wire(result) {
+                    self.groups_listed(&groups, out);
+                }
+            }
+            Some(Asker::Nobody) | None => {}
         }
         Ok(())
     }
@@ -284,11 +353,30 @@ impl Session {
         out: &mut Vec<Effect>,
     ) -> Result<(), FormatError> {
         let page = page_from_wire(wire::Page::decode(payload)?)?;
-        let asked = corr.and_then(|corr| self.calls.asked(corr));
-        if let Some(call) = asked.and_then(|at| self.calls.pending.remove(at)) {
-            out.extend(call.called(Ok(CallAnswer::Page(page))));
+        if let Some(Asker::Application(id)) = corr.and_then(|corr| self.calls.take(corr)) {
+            out.push(Effect::Called { id, answer: Ok(CallAnswer::Page(page)) });
         }
         Ok(())
+    }
+
+    pub(super) fn log_page(
+        &mut self,
+        now: MonoUs,
+        corr: Option<u32>,
+        payload: Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), FormatError> {
+        let wire::LogPage { messages, more } = wire::LogPage::decode(payload)?;
+        let messages = messages.into_iter().map(Place::of_log).collect::<Result<_, _>>()?;
+        let page = LogPage { messages, more };
+        match corr.and_then(|corr| self.calls.take(corr)) {
+            Some(Asker::Application(id)) => {
+                out.push(Effect::Called { id, answer: Ok(CallAnswer::Log(page)) });
+                Ok(())
+            }
+            Some(Asker::Log(group)) => self.log_read(now, group, page, out),
+            Some(Asker::Groups | Asker::Nobody) | None => Ok(()),
+        }
     }
 }
 
@@ -313,12 +401,27 @@ fn to_wire(op: &CallOp) -> (FrameType, Bytes) {
     let op = match op {
         CallOp::Fetch(fetch) => {
             let fetch = wire::Fetch {
-                conversation: Some(address_to_wire(Address::Account(fetch.with))),
+                conversation: Some(address_to_wire(fetch.with)),
                 before: fetch.before.map(point_to_wire),
                 limit: fetch.limit,
+                behind: None,
             };
             return (FrameType::Fetch, fetch.encode_to_vec().into());
         }
+        CallOp::ReadLog(fetch) => {
+            let fetch = wire::Fetch {
+                conversation: Some(address_to_wire(Address::Group(fetch.group))),
+                before: None,
+                limit: fetch.limit,
+                behind: Some(fetch.behind.0),
+            };
+            return (FrameType::Fetch, fetch.encode_to_vec().into());
+        }
+        CallOp::ListGroups => Op::ListGroups(wire::ListGroups {}),
+        CallOp::ListMembers(group, after) => Op::ListMembers(wire::ListMembers {
+            group: bytes_of(group.to_bytes()),
+            after: after.map_or_else(Bytes::new, |after| bytes_of(after.to_bytes())),
+        }),
         CallOp::Wish(wish) => Op::Wish(wish_to_wire(*wish)),
         CallOp::ListWishes => Op::ListWishes(wire::ListWishes {}),
         CallOp::ListDevices => Op::ListDevices(wire::ListDevices {}),
@@ -344,6 +447,14 @@ fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
         Some(Kind::Wishes(wishes)) => {
             let wishes = wishes_from_wire(wishes).map_err(|_| CalledOff::Malformed)?;
             Ok(CallAnswer::Wishes(Box::new(wishes)))
+        }
+        Some(Kind::Groups(groups)) => {
+            let groups = memberships_from_wire(&groups).map_err(|_| CalledOff::Malformed)?;
+            Ok(CallAnswer::Groups(groups))
+        }
+        Some(Kind::Roster(roster)) => {
+            let page = roster_from_wire(roster).map_err(|_| CalledOff::Malformed)?;
+            Ok(CallAnswer::Roster(Box::new(page)))
         }
         Some(Kind::Devices(list)) => {
             let devices = list.devices.into_iter().map(|info| {

@@ -6,6 +6,7 @@ use iris_core::mark::Mark;
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_core::signal::{Presence, Typing};
 
+use crate::groups::Skipped;
 use crate::place::Place;
 
 /// Something that the application may want to know.
@@ -27,6 +28,9 @@ pub enum Event {
     },
     /// One place of the inbox, in order, each once; it is on the disk.
     Placed(Place),
+    /// One place of a large group, in its order, each once; it is on the disk. It has no place in an
+    /// inbox.
+    Logged(Place),
     /// Messages are gone from the server before they were read: those up to this place.
     Missed {
         /// The last of them.
@@ -62,6 +66,8 @@ pub enum Event {
         /// The one that came.
         found: InboxSeq,
     },
+    /// A place of a group was skipped: a defect of the server, or messages that are past their retention.
+    GroupGap(Skipped),
     /// A conversation was received or read further; values that are 0 say nothing new.
     Marked {
         /// With whom.

@@ -60,6 +60,8 @@ pub enum Input {
         /// Their weight.
         bytes: usize,
     },
+    /// The application took so many messages of large groups that it was told of.
+    LogTaken(usize),
     /// Ask the server something.
     Call {
         /// Names the answer.

@@ -143,7 +143,7 @@ impl Session {
             Link::Resting(_) | Link::Stopped(_) => {}
         }
         self.backoff.reset();
-        self.calls.forget_connection(now);
+        self.forget_asked(now);
         self.link = Link::Resting(Rest { at: now, target: Target::Any });
     }
 
@@ -168,14 +168,14 @@ impl Session {
         }
         let wait_ms = self.backoff.next_ms(&mut self.rng).max(wait_ms);
         out.push(Effect::Event(Event::Disconnected { why, retry_in_ms: wait_ms }));
-        self.calls.forget_connection(now);
+        self.forget_asked(now);
         self.link = Link::Resting(Rest { at: MonoUs(now.0 + wait_ms * 1000), target });
     }
 
     /// As [`Session::end`], without a failure to wait for.
     fn rest(&mut self, now: MonoUs, wait_ms: u64, target: Target, out: &mut Vec<Effect>) {
         out.push(Effect::Hangup);
-        self.calls.forget_connection(now);
+        self.forget_asked(now);
         self.link = Link::Resting(Rest { at: MonoUs(now.0 + wait_ms * 1000), target });
     }
 
@@ -306,6 +306,7 @@ impl Session {
             }
             FrameType::CallResult if open => self.call_result(now, frame.corr, payload, out)?,
             FrameType::Page if open => self.page(frame.corr, payload, out)?,
+            FrameType::LogPage if open => self.log_page(now, frame.corr, payload, out)?,
             FrameType::Receipt if open => {
                 self.receipt(wire::Receipt::decode(payload)?, out)?;
             }
@@ -322,6 +323,7 @@ impl Session {
             | FrameType::Deliver
             | FrameType::CallResult
             | FrameType::Page
+            | FrameType::LogPage
             | FrameType::Receipt
             | FrameType::Signal
             | FrameType::Window

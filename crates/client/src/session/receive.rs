@@ -216,7 +216,9 @@ impl Session {
         }
         self.was_useful();
         let stream_gen = self.inbox.stream_gen;
-        let ticket = self.persist(Record::Placed { stream_gen, places: places.clone() }, out);
+        let record = Record::Placed { stream_gen, places: places.clone() };
+        let places = places.into_iter().map(|place| self.grouped(place, out)).collect();
+        let ticket = self.persist(record, out);
         self.inbox.writing.push_back(Writing::Places { ticket, stream_gen, places });
     }
 
@@ -240,6 +242,7 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         let stream_gen = self.inbox.stream_gen;
+        self.logs.known.unanchor();
         let ticket = self.persist(Record::Reset { stream_gen, cursor, numbers_from }, out);
         self.inbox.writing.push_back(Writing::Reset { ticket, stream_gen, cursor, missed });
     }

@@ -10,7 +10,7 @@ use iris_core::id::MsgId;
 use iris_core::message::Bodies;
 use iris_core::seq::ClientSeq;
 use iris_proto::client as wire;
-use iris_proto::client_frames::{about_to_wire, address_to_wire};
+use iris_proto::client_frames::{about_to_wire, address_to_wire, change_to_wire};
 use iris_proto::frame::{Frame, FrameType, HEADER_BYTES};
 use prost::Message as _;
 
@@ -317,9 +317,10 @@ fn to_wire(client_seq: ClientSeq, draft: &Draft) -> wire::Send {
         to: Some(address_to_wire(draft.to)),
         body,
         device_bodies,
-        roster_version: 0,
+        roster_version: draft.roster.0,
         expires_at_ms: draft.expires_at_ms,
         ephemeral: false,
         about: draft.about.as_ref().map(about_to_wire),
+        change: draft.change.as_ref().map(change_to_wire),
     }
 }

@@ -9,7 +9,7 @@ use iris_core::message::Address;
 use iris_core::signal::{Presence, Typing};
 use iris_proto::FormatError;
 use iris_proto::client::{self as wire, signal::Kind};
-use iris_proto::client_frames::{address_from_wire, address_to_wire};
+use iris_proto::client_frames::{address_from_wire, address_to_wire, head_from_wire};
 use iris_proto::frame::FrameType;
 
 use super::Session;
@@ -118,9 +118,13 @@ impl Session {
             }
             Some(Kind::OwnerChanged(_)) => {
                 // What was asked of the owner before gets no answer any more.
-                self.calls.forget_connection(now);
+                self.forget_asked(now);
                 self.marks.say_again();
                 self.greet_signals(out);
+            }
+            Some(Kind::Head(told)) => {
+                let (group, head) = head_from_wire(&told)?;
+                self.head_is(now, group, head);
             }
             // Not for clients, or of a later version.
             Some(Kind::Away(_)) | None => {}

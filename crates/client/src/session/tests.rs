@@ -1,5 +1,6 @@
 //! Rule by rule with a rig that plays the server, then everything at once in a world of faults.
 
+mod logs;
 mod owner;
 mod rig;
 mod rules;
@@ -8,12 +9,13 @@ mod world;
 
 use proptest::prelude::*;
 
-use world::{Step, World};
+use world::{LogFault, Step, World};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let device = || 0usize..world::DEVICES;
+    let fault = prop_oneof![Just(LogFault::Later), Just(LogFault::Empty), Just(LogFault::Overlap)];
     let step = prop_oneof![
-        20 => (device(), 0usize..world::PEOPLE, any::<u8>())
+        20 => (device(), 0usize..world::TARGETS, any::<u8>())
             .prop_map(|(from, to, body)| Step::Submit { from, to, body }),
         12 => device().prop_map(Step::Sync),
         12 => (device(), 1usize..5).prop_map(|(d, n)| Step::ToServer(d, n)),
@@ -21,11 +23,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => Just(Step::Commit),
         4 => device().prop_map(Step::Cut),
         2 => device().prop_map(Step::Crash),
-        3 => (device(), 0u32..300).prop_map(|(d, ms)| Step::Nack(d, ms)),
+        5 => (device(), 0u32..300).prop_map(|(d, ms)| Step::Nack(d, ms)),
         5 => device().prop_map(Step::Repeat),
         2 => (device(), 0u32..500).prop_map(|(d, ms)| Step::GoAway(d, ms)),
         1 => device().prop_map(Step::EndToken),
         6 => device().prop_map(Step::Consume),
+        4 => (device(), fault).prop_map(|(d, fault)| Step::LogFault(d, fault)),
         8 => (1u64..2_000).prop_map(Step::Time),
         2 => (5_000u64..70_000).prop_map(Step::Time),
     ];
@@ -37,7 +40,7 @@ proptest! {
 
     /// Whatever is cut, lost, repeated, put off or crashes: every message that was bound on a disk is
     /// decided once, delivered once to each device of both people and in order, and no place is
-    /// applied twice or skipped.
+    /// applied twice or skipped, in an inbox or in a group.
     #[test]
     fn everything_exactly_once_and_in_order(steps in steps()) {
         let mut world = World::new();
@@ -72,4 +75,6 @@ fn the_world_has_faults() {
     assert!(seen.answered_again > 3, "{seen:?}");
     assert!(seen.lost_unsynced > 20, "{seen:?}");
     assert!(seen.accepted > 500, "{seen:?}");
+    assert!(seen.logged > 500, "{seen:?}");
+    assert!(seen.log_faults > 50, "{seen:?}");
 }

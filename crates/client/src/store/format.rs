@@ -1,12 +1,13 @@
 //! Records as bytes: protobuf, so that a later version reads what an earlier one wrote.
 
 use bytes::Bytes;
-use iris_core::id::{AccountId, DeviceNo};
-use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::id::{AccountId, DeviceNo, GroupId};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 use iris_proto::client as wire;
 use iris_proto::client_frames::{marks_from_wire, receipt_to_wire};
 use prost::Message as _;
 
+use crate::groups::KnownGroup;
 use crate::key::Seed;
 use crate::place::Place;
 
@@ -14,7 +15,7 @@ use super::{Login, Record, Tokens};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     kind: Option<Kind>,
 }
 
@@ -36,6 +37,10 @@ enum Kind {
     Reset(StoredReset),
     #[prost(message, tag = "8")]
     Marked(wire::Receipt),
+    #[prost(message, tag = "9")]
+    Logged(StoredLogged),
+    #[prost(message, tag = "10")]
+    Groups(StoredGroups),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -90,6 +95,43 @@ struct StoredReset {
     numbers_from: u64,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredLogged {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<wire::InboxEntry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredGroups {
+    #[prost(bool, tag = "1")]
+    listed: bool,
+    #[prost(uint64, tag = "2")]
+    holes: u64,
+    #[prost(message, repeated, tag = "3")]
+    known: Vec<StoredGroup>,
+}
+
+/// A place of 0 is none.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredGroup {
+    #[prost(bytes = "vec", tag = "1")]
+    group: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    last: u64,
+    #[prost(bool, tag = "3")]
+    anchored: bool,
+    #[prost(uint64, tag = "4")]
+    until: u64,
+    #[prost(uint64, tag = "5")]
+    pulls: u64,
+    #[prost(uint64, tag = "6")]
+    gaps: u64,
+    #[prost(bool, tag = "7")]
+    guessed: bool,
+    #[prost(uint64, tag = "8")]
+    holes: u64,
+}
+
 /// Appends a record, with its length in front.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     let kind = match record {
@@ -121,6 +163,14 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             numbers_from: numbers_from.map_or(0, |seq| seq.0),
         }),
         Record::Marked { version, marks } => Kind::Marked(receipt_to_wire(marks, Some(*version))),
+        Record::Logged { messages } => {
+            Kind::Logged(StoredLogged { entries: messages.iter().map(Place::to_wire).collect() })
+        }
+        Record::Groups { listed, holes, known } => Kind::Groups(StoredGroups {
+            listed: *listed,
+            holes: *holes,
+            known: known.iter().map(group_to_stored).collect(),
+        }),
     };
     let stored = Stored { kind: Some(kind) };
     out.extend(stored.encode_length_delimited_to_vec());
@@ -163,6 +213,16 @@ fn record(kind: Kind) -> Option<Record> {
                 .collect::<Option<_>>()?,
         },
         Kind::Marked(receipt) => marked(receipt)?,
+        Kind::Logged(logged) => Record::Logged {
+            messages: (logged.entries.into_iter())
+                .map(|entry| Place::from_wire(InboxSeq(0), entry).ok())
+                .collect::<Option<_>>()?,
+        },
+        Kind::Groups(groups) => Record::Groups {
+            listed: groups.listed,
+            holes: groups.holes,
+            known: groups.known.iter().map(group_from_stored).collect::<Option<_>>()?,
+        },
         Kind::Reset(reset) => Record::Reset {
             stream_gen: reset.stream_gen,
             cursor: InboxSeq(reset.cursor),
@@ -174,4 +234,31 @@ fn record(kind: Kind) -> Option<Record> {
 fn marked(receipt: wire::Receipt) -> Option<Record> {
     let version = receipt.version;
     Some(Record::Marked { version, marks: marks_from_wire(receipt).ok()? })
+}
+
+fn group_to_stored((group, known): &(GroupId, KnownGroup)) -> StoredGroup {
+    StoredGroup {
+        group: group.to_bytes().to_vec(),
+        last: known.last.0,
+        anchored: known.anchored,
+        until: known.until.map_or(0, |place| place.0),
+        pulls: known.pulls.map_or(0, |place| place.0),
+        gaps: known.gaps,
+        guessed: known.guessed,
+        holes: known.holes,
+    }
+}
+
+fn group_from_stored(stored: &StoredGroup) -> Option<(GroupId, KnownGroup)> {
+    let place = |number: u64| (number > 0).then_some(ConvSeq(number));
+    let known = KnownGroup {
+        last: ConvSeq(stored.last),
+        anchored: stored.anchored,
+        until: place(stored.until),
+        pulls: place(stored.pulls),
+        gaps: stored.gaps,
+        guessed: stored.guessed,
+        holes: stored.holes,
+    };
+    Some((GroupId::from_bytes(&stored.group).ok()?, known))
 }

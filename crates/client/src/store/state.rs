@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use iris_core::id::AccountId;
 use iris_core::mark::Mark;
-use iris_core::message::Act;
+use iris_core::message::{Act, Address};
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_proto::client as wire;
 use prost::Message as _;
 
+use crate::groups::{Groups, Seen};
 use crate::key::Seed;
 use crate::place::{Content, Place, Sent};
 
@@ -59,8 +60,13 @@ pub struct State {
     pub marks: BTreeMap<AccountId, Mark>,
     /// The newest places, ascending.
     pub history: VecDeque<Place>,
+    /// What it knows of groups.
+    pub groups: Groups,
+    /// The newest messages of large groups, each group's in its order.
+    pub logged: VecDeque<Place>,
     history_max: HistoryMax,
     history_bytes: usize,
+    logged_bytes: usize,
     sent: VecDeque<(ClientSeq, Bytes)>,
 }
 
@@ -78,8 +84,11 @@ impl State {
             marks_version: 0,
             marks: BTreeMap::new(),
             history: VecDeque::new(),
+            groups: Groups::default(),
+            logged: VecDeque::new(),
             history_max,
             history_bytes: 0,
+            logged_bytes: 0,
             sent: VecDeque::new(),
         }
     }
@@ -99,6 +108,13 @@ impl State {
                 self.stream_gen = stream_gen;
                 places.into_iter().for_each(|place| self.place(place));
             }
+            Record::Logged { messages } => {
+                messages.into_iter().for_each(|message| self.log(message));
+            }
+            Record::Groups { listed, holes, known } => {
+                (self.groups.listed, self.groups.holes) = (listed, holes);
+                known.into_iter().for_each(|(group, known)| self.groups.set(group, known));
+            }
             Record::Marked { version, marks } => {
                 self.marks_version = self.marks_version.max(version);
                 if self.history_max.messages > 0 {
@@ -110,6 +126,7 @@ impl State {
             }
             Record::Reset { stream_gen, cursor, numbers_from } => {
                 (self.stream_gen, self.cursor) = (stream_gen, cursor);
+                self.groups.unanchor();
                 if let Some(next) = numbers_from {
                     self.next_client_seq = next;
                     self.undecided.clear();
@@ -136,6 +153,18 @@ impl State {
             client_seq: *client_seq,
             send: send.clone(),
         });
+        let logged: Vec<_> = self.logged.iter().cloned().collect();
+        let logged: Vec<_> = logged.chunks(PLACES_IN_RECORD).map(<[_]>::to_vec).collect();
+        let logged = logged.into_iter().map(|messages| Record::Logged { messages });
+        // Behind the places: those that are left may look as if some had been skipped.
+        let groups: Vec<_> = self.groups.iter().map(|(group, known)| (group, *known)).collect();
+        let (listed, holes) = (self.groups.listed, self.groups.holes);
+        let groups: Vec<_> = match groups.as_slice() {
+            [] => vec![Record::Groups { listed, holes, known: Vec::new() }],
+            groups => (groups.chunks(PLACES_IN_RECORD))
+                .map(|known| Record::Groups { listed, holes, known: known.to_vec() })
+                .collect(),
+        };
         let marks: Vec<_> = self.marks.iter().map(|(with, mark)| (*with, *mark)).collect();
         let runs: Vec<_> = marks.chunks(PLACES_IN_RECORD).map(<[_]>::to_vec).collect();
         let marked = runs.into_iter().map(|marks| Record::Marked { version: 0, marks });
@@ -144,15 +173,19 @@ impl State {
             .chain(self.login.clone().map(Record::Login))
             .chain(self.tokens.clone().map(Record::Tokens))
             .chain(places)
+            .chain(logged)
             .chain([reset])
+            .chain(groups)
             .chain(bound)
             .chain(marked)
             .chain([all_marked])
     }
 
-    /// The newest `count` places that `wanted` wants, oldest first.
+    /// The newest `count` places that `wanted` wants, oldest first: what large groups' logs had comes
+    /// behind what the inbox had, where both have it.
     pub fn newest(&self, count: usize, wanted: impl Fn(&Place) -> bool) -> Vec<Place> {
-        let found = self.history.iter().rev().filter(|place| wanted(place)).take(count);
+        let all = self.logged.iter().rev().chain(self.history.iter().rev());
+        let found = all.filter(|place| wanted(place)).take(count);
         let mut found: Vec<_> = found.cloned().collect();
         found.reverse();
         found
@@ -174,12 +207,18 @@ impl State {
 
     fn place(&mut self, mut place: Place) {
         self.cursor = place.seq;
+        let own = self.login.as_ref().map(|login| login.account);
+        let seen = own.map(|own| self.groups.placed(own, &place));
         if self.history_max.messages == 0 {
             return;
+        }
+        if seen == Some(Seen::ByLog) {
+            place.content = Content::Hole;
         }
         if let Content::Sent(sent) = &mut place.content {
             self.fill_in(sent);
         }
+        self.settle_own(&mut place);
         self.erase(&place);
         self.history_bytes += place.weight();
         self.history.push_back(place);
@@ -190,6 +229,56 @@ impl State {
                 return;
             };
             self.history_bytes -= oldest.weight();
+        }
+    }
+
+    /// A message of a large group's log.
+    fn log(&mut self, mut place: Place) {
+        let seen = place.in_group().map(|at| self.groups.logged(at));
+        if self.history_max.messages == 0 || !matches!(seen, Some(Seen::Next | Seen::Behind(_))) {
+            return;
+        }
+        self.settle_own(&mut place);
+        self.erase(&place);
+        self.logged_bytes += place.weight();
+        self.logged.push_back(place);
+        while self.logged.len() > self.history_max.messages
+            || self.logged_bytes > self.history_max.bytes
+        {
+            let Some(oldest) = self.logged.pop_front() else { return };
+            self.logged_bytes -= oldest.weight();
+        }
+    }
+
+    /// A message of this account has its place in its group: it leaves the one where it was sent, and
+    /// takes its body from there.
+    fn settle_own(&mut self, place: &mut Place) {
+        let Some(login) = &self.login else { return };
+        let (own, device) = (login.account, login.device);
+        let Content::Incoming(incoming) = &mut place.content else { return };
+        let Some(group) = incoming.in_group.as_ref().map(|at| at.group) else { return };
+        if incoming.sender.account != own {
+            return;
+        }
+        let (msg_id, to) = (incoming.msg_id, Address::Group(group));
+        let sent = self.history.iter_mut().rev().find_map(|place| match &mut place.content {
+            Content::Sent(sent) if sent.msg_id == msg_id && sent.to == to => Some(place),
+            Content::Sent(_) | Content::Incoming(_) | Content::Notice(_) | Content::Hole => None,
+        });
+        if let Some(place) = sent {
+            self.history_bytes -= place.weight();
+            if let Content::Sent(sent) = std::mem::replace(&mut place.content, Content::Hole)
+                && incoming.body.is_empty()
+            {
+                incoming.body = sent.body;
+            }
+            self.history_bytes += place.weight();
+        }
+        if incoming.sender.device == device && incoming.body.is_empty() {
+            let known = self.sent.iter().chain(&self.undecided);
+            let known = known.filter_map(|(_, bytes)| wire::Send::decode(bytes.clone()).ok());
+            let send = known.into_iter().find(|send| send.msg_id[..] == msg_id.0);
+            incoming.body = send.map_or_else(Bytes::new, |send| send.body);
         }
     }
 
@@ -206,6 +295,13 @@ impl State {
             self.history_bytes -= place.weight();
             place.content = Content::Hole;
             self.history_bytes += place.weight();
+        }
+        for place in self.logged.iter_mut().filter(|place| place.message(own) == erased) {
+            self.logged_bytes -= place.weight();
+            if let Content::Incoming(incoming) = &mut place.content {
+                incoming.body = Bytes::new();
+            }
+            self.logged_bytes += place.weight();
         }
         self.sent.retain(|(_, payload)| {
             let send = wire::Send::decode(payload.clone());

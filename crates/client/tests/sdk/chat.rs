@@ -7,6 +7,7 @@ use iris_client::store::{FileStore, HistoryMax, Store as _};
 use iris_client::{Carrier, Client, Draft, Event, Handler, Options, Outcome};
 use iris_core::id::MsgId;
 use iris_core::message::{Address, Bodies};
+use iris_core::seq::ConvSeq;
 use parking_lot::Mutex;
 
 use crate::people::{connected, device, memory, next_place, next_text, person, who};
@@ -24,7 +25,7 @@ async fn two_people_chat() {
     assert_eq!(next_text(&mut grace).await, "hello");
     grace.send(ada.login_data().account, "hi").await.unwrap().await.unwrap();
     assert_eq!(next_text(&mut ada).await, "hi");
-    let history = ada.handle().history(10, Some(to)).await.unwrap();
+    let history = ada.handle().history(10, Some(Address::Account(to))).await.unwrap();
     let body = |content: &Content| match content {
         Content::Incoming(incoming) => incoming.body.clone(),
         Content::Sent(sent) => sent.body.clone(),
@@ -95,6 +96,8 @@ async fn one_body_for_each_device() {
         bodies: Bodies::PerDevice(bodies.into()),
         expires_at_ms: 0,
         about: None,
+        change: None,
+        roster: ConvSeq(0),
     };
     let receipt = ada.handle().send_draft(draft).await.unwrap();
     assert_eq!(receipt.msg_id(), MsgId([7; 16]));
@@ -153,6 +156,8 @@ async fn a_handler_hears_everything_at_once() {
         bodies: Bodies::Shared("hello".into()),
         expires_at_ms: 0,
         about: None,
+        change: None,
+        roster: ConvSeq(0),
     });
     ada.handle().try_send(draft).unwrap();
     assert_eq!(next_text(&mut grace).await, "hello");

@@ -4,6 +4,7 @@ use iris_client::place::{Content, Incoming};
 use iris_client::{Client, Draft, Fetch};
 use iris_core::id::{AccountId, MsgId};
 use iris_core::message::{About, Act, Address, Bodies};
+use iris_core::seq::ConvSeq;
 
 use crate::people::{connected, device, next_place, next_text, person};
 use crate::support::FakeEdge;
@@ -23,7 +24,15 @@ fn about(to: AccountId, act: Act, of: (&AccountId, &Incoming), text: &str, n: u8
         msg_id: MsgId([n; 16]),
         bodies: Bodies::Shared(text.to_owned().into()),
         expires_at_ms: 0,
-        about: Some(About { act, author: *author, msg_id: message.msg_id, clock: message.clock }),
+        about: Some(About {
+            act,
+            author: *author,
+            msg_id: message.msg_id,
+            clock: message.clock,
+            place: ConvSeq(0),
+        }),
+        change: None,
+        roster: ConvSeq(0),
     }
 }
 
@@ -47,7 +56,7 @@ async fn a_new_device_reads_the_past_page_by_page() {
     connected(&mut tablet).await;
     let (mut before, mut texts, mut pages) = (None, Vec::new(), 0);
     loop {
-        let fetch = Fetch { with: to_ada, before, limit: 7 };
+        let fetch = Fetch { with: Address::Account(to_ada), before, limit: 7 };
         let page = tablet.handle().fetch(fetch).await.unwrap();
         assert!(page.places.len() <= 7);
         pages += 1;
@@ -93,14 +102,18 @@ async fn a_message_is_edited_answered_and_erased() {
     ada.handle().send_draft(delete).await.unwrap().await.unwrap();
     assert_eq!(next_incoming(&mut grace).await.about.map(|about| about.act), Some(Act::Delete));
     // Neither on the device nor on the server.
-    let here = grace.handle().history(10, Some(to_ada)).await.unwrap();
+    let here = grace.handle().history(10, Some(Address::Account(to_ada))).await.unwrap();
     let body = |place: &iris_client::place::Place| match &place.content {
         Content::Incoming(incoming) => Some(incoming.body.clone()),
         Content::Sent(sent) => Some(sent.body.clone()),
         Content::Notice(_) | Content::Hole => None,
     };
     assert!(here.iter().filter_map(body).all(|body| body != "secret"));
-    let page = grace.handle().fetch(Fetch { with: to_ada, before: None, limit: 50 }).await.unwrap();
+    let page = grace
+        .handle()
+        .fetch(Fetch { with: Address::Account(to_ada), before: None, limit: 50 })
+        .await
+        .unwrap();
     assert!(page.places.iter().filter_map(body).all(|body| body != "secret"));
     // Nobody erases what others wrote.
     let forged = about(to_ada, Act::Delete, (&to_ada, &edited), "", 4);

@@ -3,6 +3,7 @@
 use iris_client::{Client, Event, Outcome};
 use iris_core::code::Code;
 use iris_core::id::AccountId;
+use iris_core::message::Address;
 use iris_core::relation::{Audience, Wish};
 use iris_core::signal::Presence;
 
@@ -82,7 +83,7 @@ async fn typing_is_told_while_it_lasts() {
     connected(&mut ada).await;
     connected(&mut grace).await;
     for kind in [1, 0] {
-        ada.handle().typing(to, kind).await.unwrap();
+        ada.handle().typing(Address::Account(to), kind).await.unwrap();
         let typing = next(&mut grace, |event| match event {
             Event::Typing(typing) => Some(typing),
             _ => None,

@@ -7,7 +7,7 @@ use iris_client::store::{HistoryMax, MemoryStore, State};
 use iris_client::{Client, ClientError, Event, Options, Outcome, Stop};
 use iris_core::id::{AccountId, GroupId};
 use iris_core::message::{Address, Bodies};
-use iris_core::seq::InboxSeq;
+use iris_core::seq::{ConvSeq, InboxSeq};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ async fn a_refusal_consumes_its_number_and_nothing_else() {
         bodies: Bodies::Shared("x".into()),
         expires_at_ms: 0,
         about: None,
+        change: None,
+        roster: ConvSeq(0),
     };
     let first = ada.send(to, "one").await.unwrap();
     let refused = ada.handle().send_draft(draft).await.unwrap();
@@ -113,7 +115,8 @@ async fn what_is_past_its_retention_is_missed_and_said_so() {
     for _ in 0..1200 {
         send(&ada).await;
     }
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let flushed_ms = iris_core::limits::FLUSH_INTERVAL_MS + 500;
+    tokio::time::sleep(std::time::Duration::from_millis(flushed_ms)).await;
     edge.owner().with(|state| state.rows.expire(to, InboxSeq(700)));
     let mut seen = Vec::new();
     while seen.last() != Some(&"1199".to_owned()) {

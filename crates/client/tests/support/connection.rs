@@ -14,8 +14,9 @@ use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_core::shard::{Attach, Attached, CallAnswer, Conn, Input, LinkNo, ToConn};
 use iris_proto::client as wire;
 use iris_proto::client_frames::{
-    FromClient, deliver_to_wire, fetch_from_wire, page_to_wire, presence_to_wire,
-    receipt_from_wire, receipt_to_wire, send_from_wire, signal_from_wire, subscribe_from_wire,
+    FromClient, PageOf, deliver_to_wire, fetch_from_wire, head_to_wire, list_members_from_wire,
+    log_page_to_wire, memberships_to_wire, page_to_wire, presence_to_wire, receipt_from_wire,
+    receipt_to_wire, roster_to_wire, send_from_wire, signal_from_wire, subscribe_from_wire,
     typing_to_wire, wish_from_wire, wishes_to_wire,
 };
 use iris_proto::frame::{Frame, FrameType, encode_message};
@@ -204,7 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             FrameType::Fetch => {
                 let fetch = wire::Fetch::decode(frame.payload).unwrap();
                 let (corr, fetch) = (frame.corr.unwrap(), fetch_from_wire(fetch).unwrap());
-                inputs.push(Input::Fetch { conn, corr, fetch });
+                inputs.push(match fetch {
+                    PageOf::History(fetch) => Input::Fetch { conn, corr, fetch },
+                    PageOf::Log(fetch) => Input::FetchLog { conn, corr, fetch },
+                });
             }
             kind @ (FrameType::Subscribe | FrameType::Unsubscribe) => {
                 let subscribe = wire::Subscribe::decode(frame.payload).unwrap();
@@ -259,6 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 inputs.push(Input::Wish { conn, corr, wish });
             }
             wire::call::Op::ListWishes(_) => inputs.push(Input::ListWishes { conn, corr }),
+            wire::call::Op::ListGroups(_) => inputs.push(Input::ListGroups { conn, corr }),
+            wire::call::Op::ListMembers(list) => {
+                let (group, after) = list_members_from_wire(&list).unwrap();
+                inputs.push(Input::Roster { conn, corr, group, after });
+            }
             wire::call::Op::FindAccount(find) => {
                 let result = match self.shared.directory.find(&find.handle) {
                     Some(account) => wire::CallResult {
@@ -337,6 +346,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ToConn::Page { corr, device, items, next } => {
                 let page = page_to_wire(self.account, device, &items, next);
                 self.push(FrameType::Page, Some(corr), &page);
+            }
+            ToConn::Head { group, head } => {
+                self.push(FrameType::Signal, None, &head_to_wire(group, head));
+            }
+            ToConn::LogPage { corr, device, messages, more } => {
+                let page = log_page_to_wire(self.account, device, &messages, more);
+                self.push(FrameType::LogPage, Some(corr), &page);
             }
             ToConn::Result { corr, answer } => {
                 self.push(FrameType::CallResult, Some(corr), &call_result(answer));
@@ -417,6 +433,14 @@ fn call_result(answer: CallAnswer) -> wire::CallResult {
         CallAnswer::Refused(code, text) => refused(code, text),
         CallAnswer::Wishes(wishes) => wire::CallResult {
             result: Some(wire::call_result::Result::Wishes(wishes_to_wire(&wishes))),
+            ..wire::CallResult::default()
+        },
+        CallAnswer::Groups(groups) => wire::CallResult {
+            result: Some(wire::call_result::Result::Groups(memberships_to_wire(&groups))),
+            ..wire::CallResult::default()
+        },
+        CallAnswer::Roster(page) => wire::CallResult {
+            result: Some(wire::call_result::Result::Roster(roster_to_wire(&page))),
             ..wire::CallResult::default()
         },
         CallAnswer::Devices(devices) => {

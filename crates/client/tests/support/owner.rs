@@ -263,6 +263,21 @@ impl State {
                 let input = Input::Fetched { account, conn, corr, fetch, page };
                 self.engine.input(now, shard, input, &mut self.actions);
             }
+            Action::LoadGroup { shard, group } => {
+                let state = self.rows.group(group).map(Box::new);
+                let input = Input::GroupLoaded { group, state };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
+            Action::ReadRoster { shard, account, conn, corr, group, after } => {
+                let page = Some(self.rows.roster(group, after));
+                let input = Input::RosterRead { account, conn, corr, page };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
+            Action::ReadLog { shard, account, conn, corr, fetch } => {
+                let messages = Some(self.rows.log(fetch));
+                let input = Input::LogRead { account, conn, corr, fetch, messages };
+                self.engine.input(now, shard, input, &mut self.actions);
+            }
             // The other shard is on its way: it is pushed to again.
             Action::Signal { .. }
             | Action::Push { .. }
@@ -292,6 +307,8 @@ impl State {
             | ToConn::Presence { .. }
             | ToConn::Typing(_)
             | ToConn::Page { .. }
+            | ToConn::Head { .. }
+            | ToConn::LogPage { .. }
             | ToConn::SendAck { .. }
             | ToConn::SendNack { .. }
             | ToConn::Result { .. }

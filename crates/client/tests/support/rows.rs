@@ -1,17 +1,20 @@
 //! The derived rows of all shards, in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iris_core::account::{Account, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, MonoUs};
-use iris_core::id::{AccountId, ShardId};
+use iris_core::group::Sizes;
+use iris_core::group::{Group, RosterPage};
+use iris_core::id::{AccountId, GroupId, ShardId};
 use iris_core::mark::Mark;
-use iris_core::message::Address;
+use iris_core::message::{Address, Message};
 use iris_core::rate::Rates;
-use iris_core::seq::{InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::seq::{ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{
-    Erasure, Fetch, Flush, HistoryPage, HistoryPoint, MarksPage, OutboxItem, Peer, Policy,
-    Recovered, Shard, ShardKey,
+    Erasure, Fetch, Flush, HistoryPage, HistoryPoint, LogFetch, MarksPage, OutboxItem, Peer,
+    Policy, Recovered, Shard, ShardKey,
 };
 
 type PeerNumbers = (OutboxSeq, OutboxSeq, OutboxSeq, ShardSeq);
@@ -25,6 +28,8 @@ pub struct Rows {
     index: BTreeSet<(AccountId, Address, HistoryPoint)>,
     marks: BTreeMap<(AccountId, AccountId), Mark>,
     checkpoints: BTreeMap<ShardId, (ShardSeq, Hlc)>,
+    groups: BTreeMap<GroupId, Group>,
+    logs: BTreeMap<(GroupId, ConvSeq), Arc<Message>>,
 }
 
 impl Rows {
@@ -37,6 +42,28 @@ impl Rows {
         for row in flush.index {
             let point = HistoryPoint { clock: row.clock, place: row.place };
             self.index.insert((row.account, row.conversation, point));
+        }
+        for row in flush.logs {
+            let place = row.message.place().unwrap().seq;
+            self.logs.insert((row.group, place), row.message);
+        }
+        for erasure in flush.log_erasures {
+            if let Some(row) = self.logs.get_mut(&(erasure.group, erasure.place))
+                && (row.sender, row.msg_id) == (erasure.author, erasure.msg_id)
+            {
+                *row = Arc::new(row.without_body());
+            }
+        }
+        for row in flush.groups {
+            let known = self.groups.remove(&row.group);
+            let mut members = known.map(|group| group.members).unwrap_or_default();
+            for (who, member) in row.members {
+                match member {
+                    Some(member) => drop(members.insert(who, member)),
+                    None => drop(members.remove(&who)),
+                }
+            }
+            self.groups.insert(row.group, Group { members, ..row.state });
         }
         for row in flush.marks {
             let known = self.marks.entry((row.account, row.with)).or_default();
@@ -77,6 +104,36 @@ impl Rows {
                 item.content = InboxContent::Hole;
             }
         }
+    }
+
+    pub fn group(&self, group: GroupId) -> Option<Group> {
+        self.groups.get(&group).cloned()
+    }
+
+    /// A roster in pages of two.
+    pub fn roster(&self, group: GroupId, after: Option<AccountId>) -> Option<RosterPage> {
+        let group = self.groups.get(&group)?;
+        let members = group.members.iter().filter(|(who, _)| after.is_none_or(|a| **who > a));
+        let mut members: Vec<_> = members.map(|(who, member)| (*who, *member)).collect();
+        let more = members.len() > 2;
+        members.truncate(2);
+        Some(RosterPage {
+            head: group.head,
+            version: group.version,
+            reach: group.reach,
+            settings: group.settings.clone(),
+            next: members.last().map(|(who, _)| *who).filter(|_| more),
+            members,
+        })
+    }
+
+    /// A page of a group's log.
+    pub fn log(&self, fetch: LogFetch) -> Vec<Arc<Message>> {
+        let rows = self.logs.range((fetch.group, fetch.after.next())..);
+        let upto = fetch.upto.unwrap_or(ConvSeq(u64::MAX));
+        let rows = rows.take_while(|((group, place), _)| *group == fetch.group && *place <= upto);
+        let limit = usize::try_from(fetch.limit).unwrap();
+        rows.take(limit).map(|(_, message)| Arc::clone(message)).collect()
     }
 
     /// The marks of an account above a version, in pages of two.
@@ -122,6 +179,12 @@ impl Rows {
         });
         let peers = peers.collect();
         let recovered = Recovered { checkpoint, clock, peers, ..Recovered::default() };
-        Shard::recover(key, Policy { history, rates: Rates::default() }, now, recovered).unwrap()
+        Shard::recover(
+            key,
+            Policy { history, rates: Rates::default(), groups: Sizes::default() },
+            now,
+            recovered,
+        )
+        .unwrap()
     }
 }

@@ -1,9 +1,11 @@
 //! What a lane wants its shell to do.
 
-use crate::id::{AccountId, ShardId};
+use crate::id::{AccountId, GroupId, ShardId};
 use crate::lane::Formed;
 use crate::seq::{BlockSeq, InboxSeq, OutboxSeq, ShardSeq};
-use crate::shard::{Conn, DirectoryAnswer, Fetch, Flush, LinkNo, OutboxItem, ToConn, Token};
+use crate::shard::{
+    Conn, DirectoryAnswer, Fetch, Flush, LinkNo, LogFetch, OutboxItem, ToConn, Token,
+};
 use crate::signal::Signal;
 
 /// One thing to do. The order of actions of one kind and target is the order in time.
@@ -74,6 +76,41 @@ pub enum Action {
         corr: u32,
         /// What.
         fetch: Fetch,
+    },
+    /// Read a group with its roster; then `Input::GroupLoaded` or `Input::GroupLoadFailed`.
+    LoadGroup {
+        /// The shard.
+        shard: ShardId,
+        /// The group.
+        group: GroupId,
+    },
+    /// Read a part of a group's roster; then `Input::RosterRead`.
+    ReadRoster {
+        /// The shard of whoever asked.
+        shard: ShardId,
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Which group.
+        group: GroupId,
+        /// Behind whom.
+        after: Option<AccountId>,
+    },
+    /// Read a part of a group's log; then `Input::LogRead`.
+    ReadLog {
+        /// The shard of whoever asked.
+        shard: ShardId,
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What.
+        fetch: LogFetch,
     },
     /// Signal to a shard of another lane or session, if it can be reached now.
     Signal {
@@ -183,6 +220,8 @@ impl Action {
                 | ToConn::Marks { .. }
                 | ToConn::Presence { .. }
                 | ToConn::Typing(_)
+                | ToConn::Head { .. }
+                | ToConn::LogPage { .. }
                 | ToConn::Page { .. }
                 | ToConn::Result { .. } => false,
             },
@@ -190,6 +229,9 @@ impl Action {
             | Self::Materialize { .. }
             | Self::Load { .. }
             | Self::LoadInbox { .. }
+            | Self::LoadGroup { .. }
+            | Self::ReadRoster { .. }
+            | Self::ReadLog { .. }
             | Self::ReadForReceipts { .. }
             | Self::LoadMarks { .. }
             | Self::Fetch { .. }

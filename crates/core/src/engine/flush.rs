@@ -2,6 +2,7 @@
 
 use crate::clock::{MonoUs, Now};
 use crate::id::ShardId;
+use crate::limits;
 use crate::seq::{BlockSeq, ShardSeq};
 use crate::shard::Flush;
 
@@ -22,7 +23,13 @@ impl Engine {
 
     /// Captures the flushes that are due.
     pub(super) fn start_flushes(&mut self, now: Now, out: &mut Vec<Action>) {
-        let due = |served: &Served| served.flush_at <= now.mono && served.captured.is_none();
+        let early = self.flush_interval_us.saturating_sub(limits::FLUSH_AWAITED_MS * 1000);
+        let due = |served: &Served| {
+            let awaited = served.shard.is_flush_awaited();
+            let at =
+                if awaited { served.flush_at.0.saturating_sub(early) } else { served.flush_at.0 };
+            at <= now.mono.0 && served.captured.is_none()
+        };
         let due: Vec<_> = self.shards.iter().filter(|(_, s)| due(s)).map(|(id, _)| *id).collect();
         for shard in due {
             self.capture(now, shard, false, out);

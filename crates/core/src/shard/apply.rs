@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::account::{Account, Device, InboxContent, InboxItem};
 use crate::clock::WallMs;
 use crate::code::Code;
-use crate::entry::{Entry, Op, Progress, Received, Slot};
+use crate::entry::{Entry, Op, Progress, Received, Slot, Target};
 use crate::id::{AccountId, DeviceNo};
 use crate::mark::Mark;
-use crate::message::{Message, Parcel};
+use crate::message::{Address, Message, Parcel};
 use crate::seq::{ClientSeq, InboxSeq, ShardSeq};
 
 use super::outbox::OutboxItem;
@@ -46,17 +46,24 @@ impl Shard {
                 });
             }
             Op::Sent { message, inbox_seq, slot } => {
+                // What goes to a group comes back with its place, and then with its body.
+                let own = match message.to {
+                    Address::Account(_) => Arc::clone(message),
+                    Address::Group(_) => Arc::new(message.without_body()),
+                };
                 let item = InboxItem {
                     seq: *inbox_seq,
                     clock: entry.clock,
-                    content: InboxContent::Message(Arc::clone(message)),
+                    content: InboxContent::Message(own),
                 };
                 self.change(message.sender, at, |hot| {
                     decided(hot, message.sender_device, message.client_seq, None);
                     push_item(hot, item);
                 });
                 self.put_out(*slot, Parcel::Message(Arc::clone(message)), at, now);
-                self.apply_erasure((message.sender, *inbox_seq), message, at);
+                if message.group.is_none() {
+                    self.apply_erasure((message.sender, *inbox_seq), message, at);
+                }
             }
             Op::SendRefused { account, device, client_seq, code } => {
                 self.change(*account, at, |hot| decided(hot, *device, *client_seq, Some(*code)));
@@ -109,6 +116,22 @@ impl Shard {
                 self.put_out(*slot, Parcel::Notice(*notice), at, now);
             }
             Received::Dropped => {}
+            Received::Ordered { message, targets } => {
+                self.apply_ordered(message, at);
+                for Target { slot, members } in targets {
+                    let parcel = Parcel::ForMembers(Arc::clone(message), members.clone());
+                    self.put_out(*slot, parcel, at, now);
+                }
+            }
+            Received::Shared { message, places, declined } => {
+                self.apply_shared((message, places), entry);
+                if let (Some((who, slot)), Address::Group(group), Some(place)) =
+                    (declined, message.to, message.place())
+                {
+                    let parcel = Parcel::Declined(group, place.seq, who.clone());
+                    self.put_out(*slot, parcel, at, now);
+                }
+            }
         }
     }
 
@@ -167,7 +190,12 @@ impl Shard {
     }
 
     /// Changes an account unless its state reflects this position already.
-    fn change(&mut self, account: AccountId, at: ShardSeq, change: impl FnOnce(&mut Hot)) {
+    pub(super) fn change(
+        &mut self,
+        account: AccountId,
+        at: ShardSeq,
+        change: impl FnOnce(&mut Hot),
+    ) {
         let Some(hot) = self.hot_mut(account) else {
             unreachable!("a decision or a replay about an account that is not in memory");
         };
@@ -238,7 +266,7 @@ fn decided(hot: &mut Hot, device: DeviceNo, client_seq: ClientSeq, refusal: Opti
     }
 }
 
-fn push_item(hot: &mut Hot, item: InboxItem) {
+pub(super) fn push_item(hot: &mut Hot, item: InboxItem) {
     let Some(state) = &mut hot.state else { return };
     assert_eq!(item.seq, state.head.next(), "an inbox is dense");
     state.head = item.seq;

@@ -19,7 +19,7 @@ use super::release::Awaiting;
 impl Shard {
     pub(super) fn attach(&mut self, now: Now, attach: Attach, out: &mut Vec<Effect>) {
         let account = attach.account;
-        let waiting = Waiting::Input(Input::Attach(attach.clone()));
+        let waiting = Waiting::Input(Box::new(Input::Attach(attach.clone())));
         if !self.is_loaded(account, waiting, out) {
             return;
         }
@@ -102,6 +102,7 @@ impl Shard {
             self.note_late_ack((account, device), attach.cursor, now.mono);
         }
         self.presence_may_differ(account, now.mono);
+        self.regroup.insert(account);
         if decided > ClientSeq(0) {
             self.after_all(Awaiting::Decided { account, device, client_seq: decided });
         }
@@ -129,6 +130,7 @@ impl Shard {
 
     /// A device left. With the last one its person did.
     fn left(&mut self, now: Now, account: AccountId) {
+        self.regroup.insert(account);
         self.presence_may_differ(account, now.mono);
         let alone = self.hot(account).is_some_and(|hot| hot.attachments.is_empty());
         if alone && self.admitting {
@@ -271,7 +273,7 @@ impl Shard {
         for waiting in waiting {
             match waiting {
                 Waiting::Inbound(from) => self.drain_inbound(now, from, out),
-                Waiting::Input(input) => self.step(now, input, out),
+                Waiting::Input(input) => self.step(now, *input, out),
             }
         }
     }
@@ -294,21 +296,7 @@ impl Shard {
                         peer.inbound.clear();
                     }
                 }
-                Waiting::Input(Input::Attach(attach)) => close(attach.conn, code, text, out),
-                Waiting::Input(Input::Open { token, .. } | Input::Refresh { token, .. }) => {
-                    let answer = DirectoryAnswer::Refused(code, text);
-                    out.push(Effect::Answer { token, answer });
-                }
-                Waiting::Input(
-                    Input::ListDevices { conn, corr }
-                    | Input::RevokeDevice { conn, corr, .. }
-                    | Input::Wish { conn, corr, .. }
-                    | Input::ListWishes { conn, corr },
-                ) => {
-                    let answer = CallAnswer::Refused(code, text);
-                    out.push(Effect::ToConn { conn, what: ToConn::Result { corr, answer } });
-                }
-                Waiting::Input(_) => {}
+                Waiting::Input(input) => give_up(*input, (code, text), out),
             }
         }
     }
@@ -340,6 +328,8 @@ impl Attachment {
             away: false,
             watching: BTreeSet::new(),
             presences: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            heads_told: BTreeMap::new(),
             typed: None,
             fetching: BTreeMap::new(),
         }
@@ -348,4 +338,26 @@ impl Attachment {
 
 pub(super) fn close(conn: Conn, code: Code, text: &'static str, out: &mut Vec<Effect>) {
     out.push(Effect::ToConn { conn, what: ToConn::Closed { code, text } });
+}
+
+/// Whoever asked for an account that the store did not read is told to come again.
+fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effect>) {
+    match input {
+        Input::Attach(attach) => close(attach.conn, code, text, out),
+        Input::Open { token, .. } | Input::Refresh { token, .. } => {
+            let answer = DirectoryAnswer::Refused(code, text);
+            out.push(Effect::Answer { token, answer });
+        }
+        Input::ListDevices { conn, corr }
+        | Input::RevokeDevice { conn, corr, .. }
+        | Input::Wish { conn, corr, .. }
+        | Input::ListWishes { conn, corr }
+        | Input::ListGroups { conn, corr }
+        | Input::Roster { conn, corr, .. }
+        | Input::FetchLog { conn, corr, .. } => {
+            let answer = CallAnswer::Refused(code, text);
+            out.push(Effect::ToConn { conn, what: ToConn::Result { corr, answer } });
+        }
+        _ => {}
+    }
 }

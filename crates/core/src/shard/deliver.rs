@@ -16,6 +16,7 @@ use super::Shard;
 use super::attach::close;
 use super::effect::{Effect, ToConn};
 use super::hot::{Delivered, Hot};
+use super::members::next_heads;
 use super::presence::next_presences;
 use super::receipts::{newest_of, read_for_receipts};
 
@@ -39,6 +40,7 @@ impl Shard {
             for &device in &devices {
                 pump_device(now, hot, (account, device), out);
                 next_presences(hot, device, out);
+                next_heads(hot, device, out);
             }
             if admitting {
                 read_for_receipts(hot, account, out);

@@ -23,7 +23,7 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let again = Input::Open { token, account, key, name: name.clone() };
-        if !self.is_loaded(account, Waiting::Input(again), out) {
+        if !self.is_loaded(account, Waiting::Input(Box::new(again)), out) {
             return;
         }
         self.touch(account, now.mono);
@@ -81,7 +81,7 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) {
         let again = Input::Refresh { token, account, device, generation };
-        if !self.is_loaded(account, Waiting::Input(again), out) {
+        if !self.is_loaded(account, Waiting::Input(Box::new(again)), out) {
             return;
         }
         self.touch(account, now.mono);

@@ -1,16 +1,21 @@
 //! What comes out of a shard.
 
+use std::sync::Arc;
+
 use crate::account::InboxItem;
 use crate::code::Code;
 use crate::entry::Entry;
-use crate::id::{AccountId, DeviceNo, PublicKey, ShardId};
+use crate::group::{Membership, RosterPage};
+use crate::id::{AccountId, DeviceNo, GroupId, PublicKey, ShardId};
 use crate::mark::Mark;
+use crate::message::Message;
 use crate::relation::Relations;
-use crate::seq::{ClientSeq, InboxSeq, OutboxSeq};
+use crate::seq::{ClientSeq, ConvSeq, InboxSeq, OutboxSeq};
 use crate::signal::{Presence, Signal, Typing};
 
 use super::hot::Conn;
 use super::input::{Fetch, HistoryPoint, LinkNo, Token};
+use super::members::LogFetch;
 use super::outbox::OutboxItem;
 
 /// What a shard wants done, in order.
@@ -74,6 +79,32 @@ pub enum Effect {
         corr: u32,
         /// What.
         fetch: Fetch,
+    },
+    /// Read a group: its row and its whole roster.
+    LoadGroup(GroupId),
+    /// Read a part of a group's roster, for a member.
+    ReadRoster {
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Which group.
+        group: GroupId,
+        /// Behind whom.
+        after: Option<AccountId>,
+    },
+    /// Read a part of a group's log, for a member.
+    ReadLog {
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What.
+        fetch: LogFetch,
     },
     /// Signal to another shard. May be lost.
     Signal {
@@ -153,6 +184,24 @@ pub enum ToConn {
     },
     /// Somebody writes something to it, or to a group of its account.
     Typing(Typing),
+    /// A large group has messages up to this place that it may read.
+    Head {
+        /// Which group.
+        group: GroupId,
+        /// Up to where.
+        head: ConvSeq,
+    },
+    /// A page of a large group's log, in its order.
+    LogPage {
+        /// Its correlation id.
+        corr: u32,
+        /// For which device the bodies are.
+        device: DeviceNo,
+        /// The messages.
+        messages: Vec<Arc<Message>>,
+        /// Whether there may be more behind them.
+        more: bool,
+    },
     /// A page of history, newest first.
     Page {
         /// Its correlation id.
@@ -206,6 +255,10 @@ pub enum CallAnswer {
     Done,
     /// What the account wishes of others.
     Wishes(Box<Relations>),
+    /// The groups that the account is in, or was in of late.
+    Groups(Vec<(GroupId, Membership)>),
+    /// Who is in a group.
+    Roster(Box<RosterPage>),
     /// It was refused.
     Refused(Code, &'static str),
 }

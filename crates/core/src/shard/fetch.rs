@@ -85,7 +85,10 @@ fn in_memory(hot: &Hot, account: AccountId, fetch: Fetch) -> Vec<InboxItem> {
 
 fn belongs(item: &InboxItem, account: AccountId, conversation: Address) -> bool {
     match &item.content {
-        InboxContent::Message(message) => message.conversation(account) == conversation,
+        InboxContent::Message(message) => {
+            let told = message.group.is_none() || message.place().is_some();
+            told && message.conversation(account) == conversation
+        }
         InboxContent::Notice(_) | InboxContent::Hole => false,
     }
 }

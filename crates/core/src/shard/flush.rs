@@ -3,25 +3,32 @@
 //! A flush is captured at a position, written when that position is released, and only then counted:
 //! no unreleased state ever reaches a derived row.
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::{Account, InboxContent, InboxItem};
-use crate::clock::{Hlc, LogicalTimestamp, Now, WallMs};
+use crate::clock::{LogicalTimestamp, Now, WallMs};
 use crate::entry::Op;
-use crate::id::{AccountId, ShardId};
+use crate::group::Group;
+use crate::id::{AccountId, GroupId, ShardId};
 use crate::limits;
 use crate::mark::Mark;
-use crate::message::Address;
+use crate::message::Message;
 use crate::mutation::{self, Mutation};
-use crate::seq::{InboxSeq, OutboxSeq, ShardSeq};
+use crate::seq::{ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
 
 use super::effect::Effect;
 use super::erase::Erasure;
 use super::outbox::{OutboxItem, Peer};
 use super::{Policy, Shard};
+
+pub use rows::{
+    AccountRow, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow, OutboxRow,
+    PeerRow,
+};
 
 /// Bytes of items in one inbox row: below Cassandra's warning for a batch.
 const RUN_BYTES: usize = 16 * 1024;
@@ -37,6 +44,14 @@ pub(super) struct FlushState {
     /// Those of them that are released: what devices may be told.
     released_marks: BTreeMap<(AccountId, AccountId), Mark>,
     erasures: Vec<Erasure>,
+    /// Accounts whose memberships changed.
+    memberships: BTreeSet<AccountId>,
+    groups: BTreeSet<GroupId>,
+    /// Messages that groups' logs hold, and those that they do not hold any more.
+    logs: Vec<LogRow>,
+    log_erasures: Vec<LogErasure>,
+    /// Somebody waits for those messages.
+    awaited: bool,
     /// The earliest position that only the log has.
     dirty_from: Option<ShardSeq>,
     /// The flush that is on its way.
@@ -55,6 +70,17 @@ struct UnderWay {
     marks: BTreeMap<(AccountId, AccountId), Mark>,
     released_marks: BTreeMap<(AccountId, AccountId), Mark>,
     erasures: Vec<Erasure>,
+    memberships: BTreeSet<AccountId>,
+    groups: BTreeMap<GroupId, GroupUnderWay>,
+    logs: Vec<LogRow>,
+    log_erasures: Vec<LogErasure>,
+}
+
+/// Of a group, what a flush holds.
+#[derive(Debug, Clone)]
+struct GroupUnderWay {
+    head: ConvSeq,
+    members: BTreeSet<AccountId>,
 }
 
 impl FlushState {
@@ -72,6 +98,29 @@ impl FlushState {
     /// Together with [`FlushState::dirty_account`]: the account's wishes changed.
     pub(super) fn dirty_relations(&mut self, account: AccountId) {
         self.relations.insert(account);
+    }
+
+    /// Together with [`FlushState::dirty_account`]: the account came to a group, or left one.
+    pub(super) fn dirty_memberships(&mut self, account: AccountId) {
+        self.memberships.insert(account);
+    }
+
+    pub(super) fn dirty_group(&mut self, group: GroupId, at: ShardSeq) {
+        self.groups.insert(group);
+        self.note(at);
+    }
+
+    /// Somebody waits for what was logged last.
+    pub(super) fn hurry(&mut self) {
+        self.awaited = true;
+    }
+
+    pub(super) fn log(&mut self, row: LogRow) {
+        self.logs.push(row);
+    }
+
+    pub(super) fn unlog(&mut self, erasure: LogErasure) {
+        self.log_erasures.push(erasure);
     }
 
     pub(super) fn mark(&mut self, account: AccountId, with: AccountId, mark: Mark, at: ShardSeq) {
@@ -107,122 +156,6 @@ impl FlushState {
     }
 }
 
-/// Derived rows of one shard at one position. They are written once the shard released everything
-/// below `after`; then the checkpoint is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flush {
-    /// Everything below must be released first.
-    pub after: ShardSeq,
-    /// Accounts, as they are after their last change.
-    pub accounts: Vec<AccountRow>,
-    /// Runs of inboxes.
-    pub inbox: Vec<InboxRun>,
-    /// Where the messages of conversations lie in them.
-    pub index: Vec<IndexRow>,
-    /// Marks; what is 0 in one is not written.
-    pub marks: Vec<MarkRow>,
-    /// Messages whose bodies leave the rows, once all of these are written.
-    pub erasures: Vec<Erasure>,
-    /// What is known of other shards.
-    pub peers: Vec<PeerRow>,
-    /// Old items without confirmation.
-    pub outbox: Vec<OutboxRow>,
-    /// Everything up to here is in derived rows behind this flush.
-    pub checkpoint: ShardSeq,
-    /// The shard's clock.
-    pub clock: Hlc,
-    /// The write timestamp of the checkpoint.
-    pub timestamp: LogicalTimestamp,
-}
-
-/// A row of `account_state`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountRow {
-    /// The key.
-    pub account: AccountId,
-    /// The value.
-    pub state: Account,
-    /// Whether the wishes in it changed: they have a column of their own.
-    pub relations: bool,
-    /// Its write timestamp.
-    pub timestamp: LogicalTimestamp,
-}
-
-/// A row of `conversation_index`: where a message of a conversation lies in an account's inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexRow {
-    /// Whose inbox.
-    pub account: AccountId,
-    /// Which conversation.
-    pub conversation: Address,
-    /// The message's clock.
-    pub clock: Hlc,
-    /// Its place in the inbox.
-    pub place: InboxSeq,
-    /// Its write timestamp.
-    pub timestamp: LogicalTimestamp,
-}
-
-/// A row of `conversation_mark`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MarkRow {
-    /// Whose mark.
-    pub account: AccountId,
-    /// Of the conversation with whom.
-    pub with: AccountId,
-    /// The value.
-    pub mark: Mark,
-}
-
-/// A row of `inbox`: contiguous places.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboxRun {
-    /// Whose inbox.
-    pub account: AccountId,
-    /// Never empty.
-    pub items: Vec<InboxItem>,
-    /// Its write timestamp.
-    pub timestamp: LogicalTimestamp,
-}
-
-/// A row of `shard_peer`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerRow {
-    /// The other shard.
-    pub peer: ShardId,
-    /// The number of the next item to it.
-    pub out_next: OutboxSeq,
-    /// Items up to here are committed there; their rows can go.
-    pub out_confirmed: OutboxSeq,
-    /// The number of the next item from it.
-    pub in_next: OutboxSeq,
-    /// The position that this reflects.
-    pub pos: ShardSeq,
-    /// Whether rows of confirmed items exist.
-    pub forget_items: bool,
-    /// Its write timestamp.
-    pub timestamp: LogicalTimestamp,
-}
-
-/// A row of `outbox`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// The destination.
-    pub to: ShardId,
-    /// The item.
-    pub item: OutboxItem,
-    /// Its write timestamp.
-    pub timestamp: LogicalTimestamp,
-}
-
-impl Flush {
-    /// How many rows it has, the checkpoint's included.
-    pub fn rows(&self) -> usize {
-        let of_accounts = self.accounts.len() + self.inbox.len() + self.index.len();
-        of_accounts + self.marks.len() + self.peers.len() + self.outbox.len() + 1
-    }
-}
-
 impl Shard {
     /// Captures what changed, if anything did and no other flush is under way.
     ///
@@ -251,6 +184,9 @@ impl Shard {
             index: Vec::new(),
             marks: Vec::new(),
             erasures: Vec::new(),
+            groups: Vec::new(),
+            logs: Vec::new(),
+            log_erasures: Vec::new(),
             peers: Vec::with_capacity(peers.len()),
             outbox: Vec::new(),
             checkpoint,
@@ -258,7 +194,15 @@ impl Shard {
             timestamp: self.timestamp(checkpoint),
         };
         let relations = std::mem::take(&mut self.flushing.relations);
-        let accounts = self.capture_accounts(accounts, &relations, &mut flush);
+        let memberships = std::mem::take(&mut self.flushing.memberships);
+        let accounts = self.capture_accounts(accounts, (&relations, &memberships), &mut flush);
+        let groups = std::mem::take(&mut self.flushing.groups);
+        let groups = self.capture_groups(groups, &mut flush);
+        self.flushing.awaited = false;
+        let logs = std::mem::take(&mut self.flushing.logs);
+        flush.logs.clone_from(&logs);
+        let log_erasures = std::mem::take(&mut self.flushing.log_erasures);
+        flush.log_erasures.clone_from(&log_erasures);
         let marks = std::mem::take(&mut self.flushing.marks);
         let row = |((account, with), mark): (&(AccountId, AccountId), &Mark)| MarkRow {
             account: *account,
@@ -278,6 +222,10 @@ impl Shard {
             marks,
             released_marks: std::mem::take(&mut self.flushing.released_marks),
             erasures,
+            memberships,
+            groups,
+            logs,
+            log_erasures,
         });
         self.flushing.dirty_from = held_back;
         Some(flush)
@@ -297,6 +245,12 @@ impl Shard {
             if let Some(peer) = self.peers.get_mut(&peer) {
                 peer.stored_upto = peer.stored_upto.max(stored);
             }
+        }
+        for (group, GroupUnderWay { head, .. }) in done.groups {
+            if let Some(hot) = self.hot_group_mut(group) {
+                hot.flushing = false;
+            }
+            self.logged(group, head);
         }
     }
 
@@ -319,6 +273,17 @@ impl Shard {
             self.flushing.mark_released(account, with, mark);
         }
         self.flushing.erasures.extend(failed.erasures);
+        self.flushing.memberships.extend(failed.memberships);
+        self.flushing.logs.extend(failed.logs);
+        self.flushing.log_erasures.extend(failed.log_erasures);
+        for (group, GroupUnderWay { members, .. }) in failed.groups {
+            self.flushing.groups.insert(group);
+            if let Some(hot) = self.hot_group_mut(group) {
+                hot.flushing = false;
+                hot.dirty = true;
+                hot.changed.extend(members);
+            }
+        }
         self.flushing.peers.extend(failed.peers.into_keys());
         let earlier = failed.dirty_from.into_iter().chain(self.flushing.dirty_from).min();
         self.flushing.dirty_from = earlier;
@@ -328,6 +293,11 @@ impl Shard {
     pub fn dirty_from(&self) -> Option<ShardSeq> {
         let under_way = self.flushing.under_way.as_ref().and_then(|flush| flush.dirty_from);
         under_way.into_iter().chain(self.flushing.dirty_from).min()
+    }
+
+    /// Whether somebody waits for the rows of what changed.
+    pub fn is_flush_awaited(&self) -> bool {
+        self.flushing.awaited
     }
 
     /// Whether a captured flush was neither written nor given up.
@@ -357,7 +327,7 @@ impl Shard {
     fn capture_accounts(
         &mut self,
         accounts: BTreeSet<AccountId>,
-        relations: &BTreeSet<AccountId>,
+        (relations, memberships): (&BTreeSet<AccountId>, &BTreeSet<AccountId>),
         flush: &mut Flush,
     ) -> BTreeMap<AccountId, InboxSeq> {
         let (key, policy) = (self.key, self.policy);
@@ -374,8 +344,35 @@ impl Shard {
                 flush.inbox.push(InboxRun { account, items, timestamp });
             }
             captured.insert(account, state.head);
-            let (state, relations) = (state.clone(), relations.contains(&account));
-            flush.accounts.push(AccountRow { account, state, relations, timestamp });
+            let state = state.clone();
+            let relations = relations.contains(&account);
+            let memberships = memberships.contains(&account);
+            flush.accounts.push(AccountRow { account, state, relations, memberships, timestamp });
+            hot.dirty = false;
+            hot.flushing = true;
+        }
+        captured
+    }
+
+    fn capture_groups(
+        &mut self,
+        groups: BTreeSet<GroupId>,
+        flush: &mut Flush,
+    ) -> BTreeMap<GroupId, GroupUnderWay> {
+        let mut captured = BTreeMap::new();
+        for group in groups {
+            let key = self.key;
+            let Some(hot) = self.hot_group_mut(group) else { continue };
+            let Some(state) = &hot.state else { continue };
+            let timestamp = LogicalTimestamp::new(key.home_gen, key.epoch, state.pos);
+            let changed = std::mem::take(&mut hot.changed);
+            let member = |who: &AccountId| (*who, state.members.get(who).copied());
+            let members = changed.iter().map(member).collect();
+            let head = state.head;
+            let state =
+                Group { members: BTreeMap::new(), settings: state.settings.clone(), ..*state };
+            flush.groups.push(GroupRow { group, state, members, timestamp });
+            captured.insert(group, GroupUnderWay { head, members: changed });
             hot.dirty = false;
             hot.flushing = true;
         }
@@ -451,15 +448,17 @@ fn index_of<'a>(
     items: impl Iterator<Item = &'a InboxItem>,
     timestamp: LogicalTimestamp,
 ) -> impl Iterator<Item = IndexRow> {
+    // What an account wrote to a group is in its history at the place that the group gave it.
+    let told = |message: &Message| message.group.is_none() || message.place().is_some();
     items.filter_map(move |item| match &item.content {
-        InboxContent::Message(message) => Some(IndexRow {
+        InboxContent::Message(message) if told(message) => Some(IndexRow {
             account,
             conversation: message.conversation(account),
             clock: message.clock,
             place: item.seq,
             timestamp,
         }),
-        InboxContent::Notice(_) | InboxContent::Hole => None,
+        InboxContent::Message(_) | InboxContent::Notice(_) | InboxContent::Hole => None,
     })
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::account::{Account, InboxItem};
 use crate::clock::{Hlc, MonoUs, WallMs};
-use crate::id::{AccountId, DeviceNo};
+use crate::id::{AccountId, DeviceNo, GroupId};
 use crate::limits;
 use crate::message::Address;
 use crate::rate::Pace;
-use crate::seq::{ClientSeq, InboxSeq};
+use crate::seq::{ClientSeq, ConvSeq, InboxSeq};
 use crate::signal::Presence;
 
 use super::erase::Erased;
@@ -38,7 +38,7 @@ pub(super) enum Slot {
 #[derive(Debug, Clone)]
 pub(super) enum Waiting {
     /// An input of a client or of the directory.
-    Input(Input),
+    Input(Box<Input>),
     /// The items of this source, which the peer holds.
     Inbound(crate::id::ShardId),
 }
@@ -123,6 +123,9 @@ pub(super) struct Attachment {
     pub(super) watching: BTreeSet<AccountId>,
     /// What it was not told of those.
     pub(super) presences: BTreeMap<AccountId, Presence>,
+    /// The newest places of large groups that it was not told, and those that it was.
+    pub(super) heads: BTreeMap<GroupId, ConvSeq>,
+    pub(super) heads_told: BTreeMap<GroupId, ConvSeq>,
     /// To whom its person writes something, as was last signalled, and when.
     pub(super) typed: Option<(Address, MonoUs)>,
     /// Pages of history under way, by correlation id, each with the places of its conversation that

@@ -1,15 +1,19 @@
 //! What goes into a shard.
 
+use std::sync::Arc;
+
 use crate::account::{Account, InboxItem};
 use crate::clock::{Hlc, WallMs};
-use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
+use crate::group::{Change, Group, RosterPage};
+use crate::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId};
 use crate::mark::Mark;
-use crate::message::{About, Address, Bodies, Parcel};
+use crate::message::{About, Address, Bodies, Message, Parcel};
 use crate::relation::Wish;
-use crate::seq::{ClientSeq, InboxSeq, OutboxSeq, ShardSeq};
+use crate::seq::{ClientSeq, ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
 use crate::signal::Signal;
 
 use super::hot::Conn;
+use super::members::LogFetch;
 
 /// A stream between this process and another, as the shell numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +64,10 @@ pub struct Send {
     pub expires_at_ms: u64,
     /// What it does to an earlier message.
     pub about: Option<About>,
+    /// What it changes in the group that it goes to.
+    pub change: Option<Change>,
+    /// The roster of that group that it was written for; 0 for any.
+    pub roster: ConvSeq,
 }
 
 /// Which page of history.
@@ -186,6 +194,33 @@ pub enum Input {
         /// Which.
         fetch: Fetch,
     },
+    /// A client asks which groups its person is in.
+    ListGroups {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+    },
+    /// A client asks who is in a group.
+    Roster {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Which group.
+        group: GroupId,
+        /// Behind whom, in the order of their ids.
+        after: Option<AccountId>,
+    },
+    /// A client reads the log of a large group.
+    FetchLog {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What of it.
+        fetch: LogFetch,
+    },
     /// A person wishes something of others.
     Wish {
         /// On which connection.
@@ -294,6 +329,42 @@ pub enum Input {
         /// Nothing when the store did not answer.
         page: Option<HistoryPage>,
     },
+    /// The store has, or does not have, the group asked for.
+    GroupLoaded {
+        /// Which.
+        group: GroupId,
+        /// Its rows.
+        state: Option<Box<Group>>,
+    },
+    /// The store did not answer.
+    GroupLoadFailed {
+        /// For which group.
+        group: GroupId,
+    },
+    /// The store's answer to [`super::Effect::ReadRoster`].
+    RosterRead {
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// Nothing when the store did not answer; nothing in it when it has no such group.
+        page: Option<Option<RosterPage>>,
+    },
+    /// The store's answer to [`super::Effect::ReadLog`].
+    LogRead {
+        /// Who asked.
+        account: AccountId,
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// What was asked for.
+        fetch: LogFetch,
+        /// In the order of their places; nothing when the store did not answer.
+        messages: Option<Vec<Arc<Message>>>,
+    },
     /// Another shard pushes an item of its outbox.
     Parcel {
         /// The link it came by; nothing within one lane.
@@ -346,11 +417,18 @@ impl Input {
             | Self::Away { conn, .. }
             | Self::Subscribe { conn, .. }
             | Self::Fetch { conn, .. }
+            | Self::ListGroups { conn, .. }
+            | Self::Roster { conn, .. }
+            | Self::FetchLog { conn, .. }
             | Self::Wish { conn, .. }
             | Self::ListWishes { conn, .. }
             | Self::ListDevices { conn, .. }
             | Self::RevokeDevice { conn, .. } => Some(conn),
             Self::Fetched { .. }
+            | Self::GroupLoaded { .. }
+            | Self::GroupLoadFailed { .. }
+            | Self::RosterRead { .. }
+            | Self::LogRead { .. }
             | Self::Signal(_)
             | Self::Open { .. }
             | Self::Refresh { .. }

@@ -248,7 +248,8 @@ impl Shard {
     pub fn would_take(&self, from: ShardId, seq: OutboxSeq, parcel: &Parcel) -> bool {
         let next = self.peers.get(&from).map_or(OutboxSeq(1), |peer| peer.in_next);
         let idle = self.peers.get(&from).is_none_or(|peer| peer.inbound.is_empty());
-        let known = parcel.account().is_some_and(|account| self.hot(account).is_some());
+        let known = parcel.accounts().iter().all(|account| self.hot(*account).is_some())
+            && parcel.group().is_none_or(|group| self.hot_group(group).is_some());
         self.admitting && idle && seq == next && known
     }
 
@@ -259,7 +260,7 @@ impl Shard {
 
     /// Shards that this one wants to know of when they can be reached: those, and the watched.
     pub fn wanted_peers(&self) -> BTreeSet<ShardId> {
-        self.waiting_peers().chain(self.watched_shards()).collect()
+        self.waiting_peers().chain(self.watched_shards()).chain(self.group_shards()).collect()
     }
 
     fn push_to(&mut self, now: MonoUs, to: ShardId, out: &mut Vec<Effect>) {

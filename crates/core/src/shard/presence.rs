@@ -154,7 +154,7 @@ impl Shard {
             return;
         }
         let again = Input::Signal(Signal::Watch { by, of, on });
-        if !self.is_loaded(of, Waiting::Input(again), out) {
+        if !self.is_loaded(of, Waiting::Input(Box::new(again)), out) {
             return;
         }
         if self.account(of).is_none() {

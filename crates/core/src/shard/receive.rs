@@ -11,7 +11,8 @@ use crate::entry::{Op, Received, Slot};
 use crate::id::{AccountId, ShardId};
 use crate::limits;
 use crate::mark::Mark;
-use crate::message::{Message, Notice, Parcel};
+use crate::message::{Address, Message, Notice, Parcel};
+use crate::mutation::{self, Mutation};
 use crate::seq::OutboxSeq;
 
 use super::Shard;
@@ -94,8 +95,9 @@ impl Shard {
                 }
                 return;
             };
-            if let Some(account) = parcel.account()
-                && !self.is_loaded(account, Waiting::Inbound(from), out)
+            let (accounts, group) = (parcel.accounts(), parcel.group());
+            if !self.are_loaded(&accounts, from, out)
+                || group.is_some_and(|group| !self.is_group_loaded(group, from, out))
             {
                 return;
             }
@@ -114,10 +116,21 @@ impl Shard {
         parcel: Parcel,
         out: &mut Vec<Effect>,
     ) {
-        let account = parcel.account();
+        let account = match &parcel {
+            Parcel::ForMembers(..) => None,
+            parcel => parcel.accounts().first().copied(),
+        };
         let place = account.and_then(|account| self.hot(account)).and_then(next_place);
         let grown = account.zip(place);
         let outcome = match (parcel, grown) {
+            (Parcel::Message(message), _) if matches!(message.to, Address::Group(_)) => {
+                let Address::Group(group) = message.to else { return };
+                self.take_for_group(now.mono, group, message)
+            }
+            (Parcel::Declined(group, place, who), _) => {
+                self.take_declined(now.mono, (group, place), &who, (from, outbox_seq))
+            }
+            (Parcel::ForMembers(message, members), _) => self.share(message, members),
             // Whoever is blocked is told nothing of it.
             (Parcel::Message(message), Some((account, _)))
                 if self.blocks(account, message.sender) =>
@@ -137,7 +150,7 @@ impl Shard {
                 self.clock = self.clock.merge(message.clock);
                 Received::Delivered { account, inbox_seq, message }
             }
-            (Parcel::Message(message), None) => self.refuse(&message),
+            (Parcel::Message(message), None) => self.refuse(&message, Code::NoConversation),
             (Parcel::Notice(notice), Some((_, inbox_seq))) => {
                 Received::Noticed { inbox_seq, notice }
             }
@@ -158,13 +171,26 @@ impl Shard {
                 let mark = Mark { delivered, read, version: *version, ..Mark::default() };
                 Some(Awaiting::Marked { account: receipt.to, with: receipt.from, mark })
             }
-            Received::Dropped => None,
+            Received::Dropped | Received::Ordered { .. } | Received::Shared { .. } => None,
         };
-        self.decide(now.wall, Op::Received { from, outbox_seq, outcome }, out);
+        let effects = effect.into_iter().chain(group_effects(&outcome)).collect::<Vec<_>>();
+        if let Received::Ordered { message, .. } = &outcome {
+            let early = match message.to {
+                Address::Group(group) => message.place().map(|place| (group, place.seq)),
+                Address::Account(_) => None,
+            };
+            // At the clock that the message has.
+            self.record(Op::Received { from, outbox_seq, outcome }, out);
+            if let Some((group, place)) = early.filter(|_| mutation::is_on(Mutation::G3)) {
+                self.logged(group, place);
+            }
+        } else {
+            self.decide(now.wall, Op::Received { from, outbox_seq, outcome }, out);
+        }
         if let Some((account, _)) = grown {
             self.touch(account, now.mono);
         }
-        if let Some(effect) = effect {
+        for effect in effects {
             self.after_all(effect);
         }
     }
@@ -173,18 +199,28 @@ impl Shard {
         self.account(account).is_some_and(|state| state.relations.blocked.contains(&other))
     }
 
-    /// A message to an account that does not exist goes back as a notice.
-    fn refuse(&mut self, message: &Message) -> Received {
+    /// A message that is not taken here goes back as a notice.
+    pub(super) fn refuse(&mut self, message: &Message, code: Code) -> Received {
         let notice = Notice {
             account: message.sender,
             device: message.sender_device,
             client_seq: message.client_seq,
             msg_id: message.msg_id,
-            code: Code::NoConversation,
+            code,
         };
         let to = message.sender.shard(self.key.count);
         let seq = self.peers.entry(to).or_default().out_next;
         Received::Refused { notice, slot: Slot { to, seq } }
+    }
+
+    /// Whether all of these accounts are in memory; otherwise the others are asked for, and the items of
+    /// `from` wait for them.
+    fn are_loaded(&mut self, accounts: &[AccountId], from: ShardId, out: &mut Vec<Effect>) -> bool {
+        let mut all = true;
+        for account in accounts {
+            all &= self.is_loaded(*account, Waiting::Inbound(from), out);
+        }
+        all
     }
 
     /// Whether an account is in memory; otherwise it is asked for, and `waiting` waits for it.
@@ -206,5 +242,20 @@ impl Shard {
                 false
             }
         }
+    }
+}
+
+/// What becomes visible of a group's message when its entry is released.
+fn group_effects(outcome: &Received) -> Vec<Awaiting> {
+    let grew = |slot: &Slot| Awaiting::OutboxGrew { to: slot.to, seq: slot.seq };
+    match outcome {
+        Received::Ordered { targets, .. } => targets.iter().map(|t| grew(&t.slot)).collect(),
+        Received::Shared { places, declined, .. } => {
+            let inboxes = places.iter();
+            let inboxes = inboxes
+                .map(|(account, place)| Awaiting::InboxGrew { account: *account, upto: *place });
+            inboxes.chain(declined.iter().map(|(_, slot)| grew(slot))).collect()
+        }
+        _ => Vec::new(),
     }
 }

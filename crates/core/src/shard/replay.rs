@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::account::Account;
 use crate::clock::{Hlc, MonoUs};
 use crate::entry::Entry;
-use crate::id::{AccountId, ShardId};
+use crate::group::Group;
+use crate::id::{AccountId, GroupId, ShardId};
 use crate::seq::ShardSeq;
 
 use super::flush::FlushState;
+use super::groups::{GroupSlot, HotGroup};
 use super::hot::{Hot, Slot};
+use super::members::Pulls;
 use super::outbox::Peer;
 use super::presence::Watches;
 use super::receipts::Receipts;
@@ -28,12 +31,19 @@ pub struct Recovered {
     pub tail: Vec<Entry>,
     /// Every account that the tail changes, as its row has it.
     pub accounts: BTreeMap<AccountId, Option<Account>>,
+    /// Every group that the tail changes, as its rows have it.
+    pub groups: BTreeMap<GroupId, Option<Group>>,
 }
 
 impl Recovered {
     /// The accounts whose rows must be read before the replay.
     pub fn accounts_of_tail(tail: &[Entry]) -> BTreeSet<AccountId> {
         tail.iter().flat_map(Entry::accounts).collect()
+    }
+
+    /// The groups whose rows must be read before the replay.
+    pub fn groups_of_tail(tail: &[Entry]) -> BTreeSet<GroupId> {
+        tail.iter().filter_map(Entry::group).collect()
     }
 }
 
@@ -59,6 +69,8 @@ impl Shard {
     ) -> Result<Self, ReplayError> {
         let hot = |state| Slot::Hot(Box::new(Hot::new(state, now)));
         let accounts = recovered.accounts.into_iter().map(|(id, state)| (id, hot(state)));
+        let hot_group = |state| GroupSlot::Hot(Box::new(HotGroup::new(state, now)));
+        let groups = recovered.groups.into_iter().map(|(id, state)| (id, hot_group(state)));
         let mut shard = Self {
             key,
             policy,
@@ -66,6 +78,7 @@ impl Shard {
             released: recovered.checkpoint.next(),
             clock: recovered.clock,
             accounts: accounts.collect(),
+            groups: groups.collect(),
             peers: recovered.peers,
             conns: BTreeMap::new(),
             awaiting: VecDeque::new(),
@@ -74,6 +87,8 @@ impl Shard {
             progress: PendingProgress::default(),
             receipts: Receipts::default(),
             watches: Watches::new(now),
+            pulls: Pulls::default(),
+            regroup: BTreeSet::new(),
             flushing: FlushState::default(),
             admitting: true,
             late_acks: BTreeMap::new(),

@@ -1,23 +1,27 @@
 //! What the tests of a shard's parts work with: one shard with its rows, and people of another shard who
 //! write to those of this one. The test decides when something is released, written, or answered.
 
-use std::collections::BTreeMap;
+mod rows;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::account::{Account, InboxContent, InboxItem};
+use crate::account::InboxItem;
 use crate::clock::{Hlc, MonoUs, Now, WallMs};
 use crate::entry::{Entry, Op, Received};
-use crate::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardCount, ShardId, TenantNo};
+use crate::group::{Change, InGroup, Sizes};
+use crate::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardCount, ShardId, TenantNo};
 use crate::mark::{Mark, Receipt};
 use crate::message::{About, Act, Address, Bodies, Message, Parcel};
-use crate::relation::{Relations, Wish};
-use crate::seq::{ClientSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+use crate::relation::Wish;
+use crate::seq::{ClientSeq, ConvSeq, Epoch, HomeGen, InboxSeq, OutboxSeq};
+
+use rows::Rows;
 
 use super::{
-    Attach, Attached, Conn, Effect, Flush, Input, LinkNo, Peer, PeerRow, Policy, Recovered, Send,
-    Shard, ShardKey, ToConn, Token,
+    Attach, Attached, Conn, Effect, Flush, Input, LinkNo, Peer, Policy, Recovered, Send, Shard,
+    ShardKey, ToConn, Token,
 };
 
 /// The shard under test, and the one of everybody else.
@@ -42,18 +46,6 @@ pub(super) struct Rig {
     clock: Hlc,
 }
 
-/// What was written of the shard.
-#[derive(Default)]
-pub(super) struct Rows {
-    pub(super) accounts: BTreeMap<AccountId, Account>,
-    relations: BTreeMap<AccountId, Relations>,
-    places: BTreeMap<(AccountId, InboxSeq), InboxItem>,
-    marks: BTreeMap<(AccountId, AccountId), Mark>,
-    peers: BTreeMap<ShardId, PeerRow>,
-    checkpoint: ShardSeq,
-    clock: Hlc,
-}
-
 fn count() -> ShardCount {
     ShardCount::new(2).unwrap()
 }
@@ -66,6 +58,16 @@ pub(super) fn local(n: u128) -> AccountId {
 /// Somebody of another shard.
 pub(super) fn remote(n: u128) -> AccountId {
     AccountId::in_shard(THERE, count(), TenantNo(0), n)
+}
+
+/// A group of the shard under test.
+pub(super) fn group(n: u128) -> GroupId {
+    GroupId::in_shard(HERE, count(), TenantNo(0), n)
+}
+
+/// A group of another shard.
+pub(super) fn remote_group(n: u128) -> GroupId {
+    GroupId::in_shard(THERE, count(), TenantNo(0), n)
 }
 
 /// Somebody of another tenant.
@@ -103,6 +105,12 @@ impl Rig {
             let state = self.rows.account(account);
             self.shard.step(self.now, Input::Loaded { account, state }, out);
         }
+        let asks = |e: &Effect| matches!(e, Effect::LoadGroup(_)) && self.loads;
+        while let Some(at) = out.iter().position(asks) {
+            let Effect::LoadGroup(group) = out.remove(at) else { return };
+            let state = self.rows.groups.get(&group).cloned().map(Box::new);
+            self.shard.step(self.now, Input::GroupLoaded { group, state }, out);
+        }
         let entries = out.iter().filter_map(|effect| match effect {
             Effect::Append(entry) => Some(entry.clone()),
             _ => None,
@@ -135,6 +143,11 @@ impl Rig {
         self.shard.look_after(self.now, &mut out);
         self.perform(&mut out);
         out
+    }
+
+    /// Up to how many members groups reach them how.
+    pub(super) fn set_sizes(&mut self, inline_max: usize, pushed_max: usize) {
+        self.shard.policy.groups = Sizes { inline_max, pushed_max };
     }
 
     /// Somebody opens a device of an account, which then exists.
@@ -198,7 +211,20 @@ impl Rig {
             expires_at_ms: 0,
             clock: self.clock,
             about: None,
+            group: None,
         }
+    }
+
+    /// A message to a group as somebody of another shard writes it.
+    pub(super) fn group_message(
+        &mut self,
+        from: AccountId,
+        to: GroupId,
+        change: Option<Change>,
+    ) -> Message {
+        let message = self.message(from, from);
+        let group = InGroup { change, ..InGroup::default() };
+        Message { to: Address::Group(to), group: Some(Box::new(group)), ..message }
     }
 
     /// Somebody of another shard writes to somebody of this one: its clock, once it is released.
@@ -228,15 +254,35 @@ impl Rig {
         to: AccountId,
         about: Option<About>,
     ) -> Vec<Effect> {
-        let send = Send {
+        let send = self.group_send(seq, remote_group(0), None);
+        let send = Send { to: Address::Account(to), about, ..send };
+        self.step(Input::Send { conn, send })
+    }
+
+    /// A device of this shard writes to a group.
+    pub(super) fn send_to_group(
+        &mut self,
+        conn: Conn,
+        seq: u64,
+        to: GroupId,
+        change: Option<Change>,
+    ) -> Vec<Effect> {
+        let send = self.group_send(seq, to, change);
+        self.step(Input::Send { conn, send })
+    }
+
+    /// What a device sends that writes to a group.
+    pub(super) fn group_send(&self, seq: u64, to: GroupId, change: Option<Change>) -> Send {
+        Send {
             client_seq: ClientSeq(seq),
             msg_id: MsgId([u8::try_from(seq).unwrap(); 16]),
-            to: Address::Account(to),
+            to: Address::Group(to),
             bodies: Bodies::Shared(Bytes::from_static(b"text")),
             expires_at_ms: 0,
-            about,
-        };
-        self.step(Input::Send { conn, send })
+            about: None,
+            change,
+            roster: ConvSeq(0),
+        }
     }
 
     /// Wishes something; it is in force.
@@ -298,48 +344,12 @@ impl Rig {
             (*id, Peer::recovered(numbers, row.pos, Vec::new()))
         });
         let clock = self.rows.clock;
-        let recovered = Recovered { checkpoint, clock, peers: peers.collect(), tail, accounts };
+        let groups = Recovered::groups_of_tail(&tail).into_iter();
+        let groups = groups.map(|id| (id, self.rows.groups.get(&id).cloned())).collect();
+        let peers = peers.collect();
+        let recovered = Recovered { checkpoint, clock, peers, tail, accounts, groups };
         self.shard = recover(self.epoch, self.now, recovered);
         self.parcels = self.shard.peers.get(&THERE).map_or(0, |peer| peer.in_next.prev().0);
-    }
-}
-
-impl Rows {
-    fn account(&self, account: AccountId) -> Option<Account> {
-        let relations = self.relations.get(&account).cloned().unwrap_or_default();
-        self.accounts.get(&account).map(|state| Account { relations, ..state.clone() })
-    }
-
-    fn write(&mut self, flush: Flush) {
-        for run in flush.inbox {
-            for item in run.items {
-                self.places.insert((run.account, item.seq), item);
-            }
-        }
-        for erasure in flush.erasures {
-            let is_it = |item: &InboxItem| match &item.content {
-                InboxContent::Message(message) => {
-                    (message.sender, message.msg_id, message.clock)
-                        == (erasure.author, erasure.msg_id, erasure.clock)
-                }
-                InboxContent::Notice(_) | InboxContent::Hole => false,
-            };
-            let of = self.places.iter_mut().filter(|((who, _), _)| *who == erasure.account);
-            of.filter(|(_, item)| is_it(item))
-                .for_each(|(_, item)| item.content = InboxContent::Hole);
-        }
-        for row in flush.marks {
-            let known = self.marks.entry((row.account, row.with)).or_default();
-            *known = known.merge(row.mark);
-        }
-        for row in flush.accounts {
-            if row.relations {
-                self.relations.insert(row.account, row.state.relations.clone());
-            }
-            self.accounts.insert(row.account, row.state);
-        }
-        self.peers.extend(flush.peers.into_iter().map(|row| (row.peer, row)));
-        (self.checkpoint, self.clock) = (flush.checkpoint, flush.clock);
     }
 }
 
@@ -347,7 +357,7 @@ fn recover(epoch: Epoch, now: Now, recovered: Recovered) -> Shard {
     let key = ShardKey { id: HERE, count: count(), home_gen: HomeGen(0), epoch };
     Shard::recover(
         key,
-        Policy { history: true, rates: crate::rate::Rates::default() },
+        Policy { history: true, rates: crate::rate::Rates::default(), groups: Sizes::default() },
         now.mono,
         recovered,
     )
@@ -356,7 +366,9 @@ fn recover(epoch: Epoch, now: Now, recovered: Recovered) -> Shard {
 
 /// The deletion of a message by its author.
 pub(super) fn deletes(message: &Message) -> About {
-    About { act: Act::Delete, author: message.sender, msg_id: message.msg_id, clock: message.clock }
+    let place = message.place().map_or(ConvSeq(0), |place| place.seq);
+    let Message { sender: author, msg_id, clock, .. } = *message;
+    About { act: Act::Delete, author, msg_id, clock, place }
 }
 
 /// What was decided.

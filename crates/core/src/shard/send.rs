@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::clock::{MonoUs, Now};
 use crate::code::Code;
 use crate::entry::{Op, Slot};
+use crate::group::{Change, InGroup};
 use crate::id::{AccountId, DeviceNo};
 use crate::limits;
-use crate::message::{Address, Message};
+use crate::message::{Address, Bodies, Message};
 use crate::mutation::{self, Mutation};
 use crate::seq::ClientSeq;
 
@@ -146,16 +147,29 @@ impl Shard {
         if send.about.is_some_and(|about| !erase::may(sender, &about)) {
             return Some(Code::Forbidden);
         }
-        match send.to {
-            // No group exists that this shard could know of.
-            Address::Group(_) => Some(Code::NoConversation),
-            Address::Account(to) if to.tenant() != sender.tenant() => Some(Code::NoConversation),
-            Address::Account(to) => {
-                let peer = self.peers.get(&to.shard(self.key.count));
-                let full = peer.is_some_and(|peer| peer.backlog() >= limits::OUTBOX_ITEMS_MAX);
-                full.then_some(Code::Quota)
+        let tenant = match send.to {
+            Address::Account(to) => to.tenant(),
+            Address::Group(group) => {
+                // Numbers of devices are those of one account.
+                if let Bodies::PerDevice(_) = send.bodies {
+                    return Some(Code::Forbidden);
+                }
+                let full = self.account(sender).is_some_and(|state| !state.takes_memberships());
+                if full && matches!(send.change, Some(Change::Create(..))) {
+                    return Some(Code::Quota);
+                }
+                if let Some(Err(code)) = send.change.as_ref().map(|change| change.check(group)) {
+                    return Some(code);
+                }
+                group.tenant()
             }
+        };
+        if tenant != sender.tenant() {
+            return Some(Code::NoConversation);
         }
+        let peer = self.peers.get(&send.to.shard(self.key.count));
+        let full = peer.is_some_and(|peer| peer.backlog() >= limits::OUTBOX_ITEMS_MAX);
+        full.then_some(Code::Quota)
     }
 
     fn accept(
@@ -170,6 +184,13 @@ impl Shard {
         let seq = self.peers.entry(to).or_default().out_next;
         let client_seq = send.client_seq;
         self.clock = self.clock.tick(now.wall);
+        // What a change says is not known any other way: it does not expire.
+        let expires_at_ms = if send.change.is_some() { 0 } else { send.expires_at_ms };
+        let carried = InGroup { change: send.change, roster: send.roster, place: None };
+        let group = match send.to {
+            Address::Account(_) => None,
+            Address::Group(_) => Some(Box::new(carried)),
+        };
         let message = Arc::new(Message {
             sender: account,
             sender_device: device,
@@ -177,9 +198,10 @@ impl Shard {
             msg_id: send.msg_id,
             to: send.to,
             bodies: send.bodies,
-            expires_at_ms: send.expires_at_ms,
+            expires_at_ms,
             clock: self.clock,
             about: send.about,
+            group,
         });
         let slot = Slot { to, seq };
         self.record(Op::Sent { message, inbox_seq, slot }, out);

@@ -26,9 +26,15 @@ impl Shard {
         let Some(hot) = self.hot_mut(account) else { return };
         // Whoever is blocked sees nothing of the account.
         let blocks = |of| hot.state.as_ref().is_some_and(|s| s.relations.blocked.contains(&of));
-        if let Address::Account(of) = to
-            && blocks(of)
-        {
+        let heard = match to {
+            Address::Account(of) => !blocks(of),
+            // Nobody has a group read from the store that they are not in, or that is too large.
+            Address::Group(group) => {
+                let known = hot.state.as_ref().and_then(|state| state.groups.get(&group));
+                known.is_some_and(|known| known.until.is_none() && known.pulls.is_none())
+            }
+        };
+        if !heard {
             return;
         }
         let Some(attachment) = hot.attachments.get_mut(&device) else { return };

@@ -28,7 +28,7 @@ pub fn signal_from_wire(wire: client::Signal) -> Result<Option<FromClient>, Form
             Some(FromClient::Types(to, typing.kind))
         }
         Some(Kind::Away(away)) => Some(FromClient::Away(away.away)),
-        Some(Kind::Presence(_) | Kind::OwnerChanged(_)) | None => None,
+        Some(Kind::Presence(_) | Kind::OwnerChanged(_) | Kind::Head(_)) | None => None,
     })
 }
 

@@ -26,12 +26,13 @@ fn address() -> impl Strategy<Value = Address> {
 
 fn about() -> impl Strategy<Value = About> {
     let act = select(vec![Act::Edit, Act::Delete, Act::React]);
-    let parts = (act, account(), any::<[u8; 16]>(), storable());
-    parts.prop_map(|(act, author, id, clock)| About {
+    let parts = (act, account(), any::<[u8; 16]>(), storable(), storable());
+    parts.prop_map(|(act, author, id, clock, place)| About {
         act,
         author,
         msg_id: MsgId(id),
         clock: Hlc(clock),
+        place: ConvSeq(place),
     })
 }
 
@@ -156,8 +157,14 @@ proptest! {
         let account = AccountId::from_bytes(&[7; 16]).unwrap();
         let page = sent(&page_to_wire(account, DeviceNo(1), &[], before));
         let conversation_wire = Some(address_to_wire(conversation));
-        let fetch = client::Fetch { conversation: conversation_wire, before: page.next, limit };
-        prop_assert_eq!(fetch_from_wire(sent(&fetch)), Ok(Fetch { conversation, before, limit }));
+        let fetch = client::Fetch {
+            conversation: conversation_wire,
+            before: page.next,
+            limit,
+            behind: None,
+        };
+        let expected = PageOf::History(Fetch { conversation, before, limit });
+        prop_assert_eq!(fetch_from_wire(sent(&fetch)), Ok(expected));
     }
 
     #[test]
@@ -232,7 +239,13 @@ fn lists_are_bounded() {
 fn a_page_has_messages_as_a_delivery_has_them() {
     let id = |byte| AccountId::from_bytes(&[byte; 16]).unwrap();
     let (account, ann) = (id(7), id(8));
-    let about = About { act: Act::Edit, author: ann, msg_id: MsgId([3; 16]), clock: Hlc(5) };
+    let about = About {
+        act: Act::Edit,
+        author: ann,
+        msg_id: MsgId([3; 16]),
+        clock: Hlc(5),
+        place: ConvSeq(0),
+    };
     let item = |place: u64, (sender, to)| {
         let message = Message {
             sender,
@@ -244,6 +257,7 @@ fn a_page_has_messages_as_a_delivery_has_them() {
             expires_at_ms: 77,
             clock: Hlc(place),
             about: Some(about),
+            group: None,
         };
         let content = InboxContent::Message(Arc::new(message));
         InboxItem { seq: InboxSeq(place), clock: Hlc(place + 1), content }
@@ -275,8 +289,11 @@ fn what_the_store_cannot_hold_is_refused() {
         author: bytes_of([1; 16]),
         msg_id: bytes_of([2; 16]),
         clock: beyond,
+        place: 0,
     };
-    assert_eq!(about_from_wire(about), Err(FormatError::OutOfBounds("clock")));
+    assert_eq!(about_from_wire(about.clone()), Err(FormatError::OutOfBounds("clock")));
+    let about = client::About { clock: 0, place: beyond, ..about };
+    assert_eq!(about_from_wire(about), Err(FormatError::OutOfBounds("place")));
     for (clock, inbox_seq) in [(beyond, 0), (0, beyond)] {
         let conversation =
             address_to_wire(Address::Account(AccountId::from_bytes(&[3; 16]).unwrap()));
@@ -284,6 +301,7 @@ fn what_the_store_cannot_hold_is_refused() {
             conversation: Some(conversation),
             before: Some(client::HistoryPoint { clock, inbox_seq }),
             limit: 1,
+            behind: None,
         };
         assert!(matches!(fetch_from_wire(fetch), Err(FormatError::OutOfBounds(_))));
     }

@@ -10,9 +10,29 @@ fn account() -> impl Strategy<Value = AccountId> {
 }
 
 fn address() -> impl Strategy<Value = Address> {
+    prop_oneof![account().prop_map(Address::Account), group().prop_map(Address::Group),]
+}
+
+fn group() -> impl Strategy<Value = GroupId> {
+    any::<[u8; 16]>().prop_map(|bytes| GroupId::from_bytes(&bytes).unwrap())
+}
+
+fn typing() -> impl Strategy<Value = Typing> {
+    let parts = (account(), any::<u32>(), address(), any::<u32>());
+    parts.prop_map(|(from, device, to, kind)| Typing { from, device: DeviceNo(device), to, kind })
+}
+
+fn of_a_group() -> impl Strategy<Value = Signal> {
+    let watch = (any::<u16>(), group(), any::<bool>());
     prop_oneof![
-        account().prop_map(Address::Account),
-        any::<[u8; 16]>().prop_map(|bytes| Address::Group(GroupId::from_bytes(&bytes).unwrap())),
+        (typing(), vec(account(), 0..=limits::TYPING_MEMBERS_MAX))
+            .prop_map(|(typing, to)| Signal::TypingInGroup { typing, to }),
+        watch.prop_map(|(by, group, on)| Signal::WatchGroup { by: ShardId::new(by), group, on }),
+        (group(), any::<u16>(), any::<u64>()).prop_map(|(group, to, head)| Signal::Head {
+            group,
+            to: ShardId::new(to),
+            head: ConvSeq(head),
+        }),
     ]
 }
 
@@ -23,9 +43,8 @@ fn signal() -> impl Strategy<Value = Signal> {
         Just(Presence::Hidden),
     ];
     prop_oneof![
-        (account(), any::<u32>(), address(), any::<u32>()).prop_map(|(from, device, to, kind)| {
-            Signal::Typing(Typing { from, device: DeviceNo(device), to, kind })
-        }),
+        typing().prop_map(Signal::Typing),
+        of_a_group(),
         (account(), account(), any::<bool>()).prop_map(|(by, of, on)| Signal::Watch { by, of, on }),
         (account(), vec(account(), 0..9), presence)
             .prop_map(|(of, to, presence)| Signal::Presence { of, to, presence }),
@@ -35,7 +54,11 @@ fn signal() -> impl Strategy<Value = Signal> {
 proptest! {
     #[test]
     fn a_signal_comes_back(to in any::<u16>(), signal in signal()) {
-        let to = ShardId::new(to);
+        let to = match signal {
+            // Whom it tells is where it goes.
+            Signal::Head { to, .. } => to,
+            _ => ShardId::new(to),
+        };
         let bytes = signal_to_peer(to, &signal).encode_to_vec();
         let item = peer::SignalItem::decode(bytes.as_slice()).unwrap();
         prop_assert_eq!(signal_from_peer(item).unwrap(), Some((to, signal)));
@@ -81,4 +104,29 @@ fn bounds_are_checked() {
     let kind = Some(peer::signal_item::Kind::Typing(typing));
     let found = signal_from_peer(peer::SignalItem { to_shard: 3, kind });
     assert_eq!(found, Err(FormatError::Missing("to")));
+}
+
+#[test]
+fn what_is_told_to_a_group_is_bounded() {
+    let to = ShardId::new(1);
+    let account = AccountId::from_bytes(&[7; 16]).unwrap();
+    let typing =
+        Typing { from: account, device: DeviceNo(1), to: Address::Account(account), kind: 0 };
+    let told = |count| {
+        let signal = Signal::TypingInGroup { typing, to: vec![account; count] };
+        signal_from_peer(signal_to_peer(to, &signal))
+    };
+    assert!(told(limits::TYPING_MEMBERS_MAX).is_ok());
+    let many = told(limits::TYPING_MEMBERS_MAX + 1);
+    assert_eq!(many, Err(FormatError::OutOfBounds("members")));
+    let of = |kind| signal_from_peer(peer::SignalItem { to_shard: 3, kind: Some(kind) });
+    let nothing = peer::TypingInGroup { typing: None, to: Vec::new() };
+    let nothing = of(peer::signal_item::Kind::TypingInGroup(nothing));
+    assert_eq!(nothing, Err(FormatError::Missing("typing")));
+    let group = Bytes::from_static(&[5; 16]);
+    let watch = peer::WatchGroup { by_shard: 65_536, group, on: true };
+    let watch = of(peer::signal_item::Kind::WatchGroup(watch));
+    assert_eq!(watch, Err(FormatError::OutOfBounds("shard")));
+    let head = of(peer::signal_item::Kind::GroupHead(peer::GroupHead::default()));
+    assert!(matches!(head, Err(FormatError::Id(_))));
 }

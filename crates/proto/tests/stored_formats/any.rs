@@ -1,5 +1,6 @@
 //! Anything that may be stored, as strategies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use iris_core::account::{Account, Device, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, WallMs};
 use iris_core::code::Code;
 use iris_core::entry::{Entry, Op, Progress, Received, Slot};
-use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId};
+use iris_core::group::InGroup;
+use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
 use iris_core::limits;
 use iris_core::mark::Receipt;
 use iris_core::message::{About, Act, Address, Bodies, Message, Notice, Parcel};
@@ -19,14 +21,18 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn account() -> impl Strategy<Value = AccountId> {
+use crate::any_groups::{conv_seq, group, in_group, of_a_group, of_members};
+
+pub(crate) fn account() -> impl Strategy<Value = AccountId> {
     any::<[u8; 16]>().prop_map(|bytes| AccountId::from_bytes(&bytes).unwrap())
 }
 
-fn address() -> impl Strategy<Value = Address> {
+/// To whom, and what a message to a group carries besides.
+fn address() -> impl Strategy<Value = (Address, Option<Box<InGroup>>)> {
     prop_oneof![
-        account().prop_map(Address::Account),
-        any::<[u8; 16]>().prop_map(|bytes| Address::Group(GroupId::from_bytes(&bytes).unwrap())),
+        account().prop_map(|account| (Address::Account(account), None)),
+        (group(), option::of(in_group().prop_map(Box::new)))
+            .prop_map(|(group, carried)| (Address::Group(group), carried)),
     ]
 }
 
@@ -42,7 +48,7 @@ fn clock() -> impl Strategy<Value = Hlc> {
     prop_oneof![Just(Hlc(0)), any::<u64>().prop_map(Hlc)]
 }
 
-fn place() -> impl Strategy<Value = InboxSeq> {
+pub(crate) fn place() -> impl Strategy<Value = InboxSeq> {
     any::<u64>().prop_map(InboxSeq)
 }
 
@@ -54,7 +60,7 @@ fn code() -> impl Strategy<Value = Code> {
     select(Code::ALL.to_vec())
 }
 
-fn slot() -> impl Strategy<Value = Slot> {
+pub(crate) fn slot() -> impl Strategy<Value = Slot> {
     (shard(), any::<u64>()).prop_map(|(to, seq)| Slot { to, seq: OutboxSeq(seq) })
 }
 
@@ -65,8 +71,14 @@ fn receipt() -> impl Strategy<Value = Receipt> {
 
 fn about() -> impl Strategy<Value = About> {
     let act = select(vec![Act::Edit, Act::Delete, Act::React]);
-    let parts = (act, account(), any::<[u8; 16]>(), clock());
-    parts.prop_map(|(act, author, id, clock)| About { act, author, msg_id: MsgId(id), clock })
+    let parts = (act, account(), any::<[u8; 16]>(), clock(), conv_seq());
+    parts.prop_map(|(act, author, id, clock, place)| About {
+        act,
+        author,
+        msg_id: MsgId(id),
+        clock,
+        place,
+    })
 }
 
 fn body(sizes: Vec<usize>) -> impl Strategy<Value = Bytes> {
@@ -81,10 +93,11 @@ fn bodies() -> impl Strategy<Value = Bodies> {
     ]
 }
 
-fn message() -> impl Strategy<Value = Arc<Message>> {
+pub(crate) fn message() -> impl Strategy<Value = Arc<Message>> {
     let sender = (account(), device(), any::<u64>(), any::<[u8; 16]>());
     let rest = (address(), bodies(), any::<u64>(), clock(), option::of(about()));
     (sender, rest).prop_map(|(sender, (to, bodies, expires_at_ms, clock, about))| {
+        let (to, group) = to;
         let (sender, sender_device, client_seq, msg_id) = sender;
         Arc::new(Message {
             sender,
@@ -96,6 +109,7 @@ fn message() -> impl Strategy<Value = Arc<Message>> {
             expires_at_ms,
             clock,
             about,
+            group,
         })
     })
 }
@@ -146,6 +160,7 @@ fn received() -> impl Strategy<Value = Received> {
         (receipt(), any::<u64>())
             .prop_map(|(receipt, version)| Received::Marked { receipt, version }),
         Just(Received::Dropped),
+        of_a_group(),
     ]
 }
 
@@ -241,7 +256,7 @@ fn device_state() -> impl Strategy<Value = Device> {
     })
 }
 
-/// An account without wishes: they are stored beside it.
+/// An account without wishes and memberships: they are stored beside it.
 pub(crate) fn account_state() -> impl Strategy<Value = Account> {
     let numbers = (any::<u64>(), any::<u32>(), place(), place(), any::<u64>(), any::<u64>());
     let devices = btree_map(device(), device_state(), 0..4);
@@ -254,6 +269,7 @@ pub(crate) fn account_state() -> impl Strategy<Value = Account> {
         marks,
         last_seen: WallMs(seen),
         relations: Relations::default(),
+        groups: BTreeMap::new(),
     })
 }
 
@@ -274,6 +290,7 @@ pub(crate) fn outbox_item() -> impl Strategy<Value = OutboxItem> {
         message().prop_map(Parcel::Message),
         notice().prop_map(Parcel::Notice),
         receipt().prop_map(Parcel::Receipt),
+        of_members(),
     ];
     let parts = (any::<u64>(), any::<u64>(), any::<u64>(), parcel);
     parts.prop_map(|(seq, pos, queued_at, parcel)| OutboxItem {

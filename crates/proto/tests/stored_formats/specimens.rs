@@ -12,20 +12,20 @@ use iris_core::id::{AccountId, DeviceNo, MsgId, PublicKey, ShardId};
 use iris_core::mark::Receipt;
 use iris_core::message::{About, Act, Address, Bodies, Message, Notice};
 use iris_core::relation::{Audience, Relations, Tells, Wish};
-use iris_core::seq::{BlockSeq, ClientSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::seq::{BlockSeq, ClientSeq, ConvSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 
 const DEVICE: DeviceNo = DeviceNo(3);
-const SLOT: Slot = Slot { to: ShardId::new(600), seq: OutboxSeq(77) };
+pub(crate) const SLOT: Slot = Slot { to: ShardId::new(600), seq: OutboxSeq(77) };
 
-fn account() -> AccountId {
+pub(crate) fn account() -> AccountId {
     AccountId::from_bytes(&[7; 16]).unwrap()
 }
 
-fn other() -> AccountId {
+pub(crate) fn other() -> AccountId {
     AccountId::from_bytes(&[0xab; 16]).unwrap()
 }
 
-fn message(bodies: Bodies, about: Option<About>) -> Arc<Message> {
+pub(crate) fn message(bodies: Bodies, about: Option<About>) -> Arc<Message> {
     Arc::new(Message {
         sender: account(),
         sender_device: DEVICE,
@@ -36,14 +36,15 @@ fn message(bodies: Bodies, about: Option<About>) -> Arc<Message> {
         expires_at_ms: 1_900_000_000_000,
         clock: Hlc(0x1234_5678_9abc),
         about,
+        group: None,
     })
 }
 
-fn received(outcome: Received) -> Op {
+pub(crate) fn received(outcome: Received) -> Op {
     Op::Received { from: ShardId::new(12), outbox_seq: OutboxSeq(5), outcome }
 }
 
-fn block_of(ops: Vec<Op>) -> (BlockHeader, Vec<Entry>) {
+pub(crate) fn block_of(ops: Vec<Op>) -> (BlockHeader, Vec<Entry>) {
     let entries = ops.into_iter().zip(100..).map(|(op, seq)| Entry {
         shard: ShardId::new(513),
         epoch: Epoch(6),
@@ -122,8 +123,13 @@ pub(crate) fn second_block() -> (BlockHeader, Vec<Entry>) {
         received(Received::Marked { receipt: receipt(Hlc(1 << 49)), version: 18 }),
     ]);
     for act in [Act::Edit, Act::Delete, Act::React] {
-        let about =
-            About { act, author: other, msg_id: MsgId([8; 16]), clock: Hlc(0x1234_0000_0001) };
+        let about = About {
+            act,
+            author: other,
+            msg_id: MsgId([8; 16]),
+            clock: Hlc(0x1234_0000_0001),
+            place: ConvSeq(0),
+        };
         let message = message(Bodies::Shared(Bytes::from_static(b"new")), Some(about));
         ops.push(Op::Sent { message, inbox_seq: InboxSeq(13), slot });
     }

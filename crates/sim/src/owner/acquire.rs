@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use iris_check::history::What;
+use iris_core::entry::{Entry, Op, Received};
+use iris_core::group::Sizes;
 use iris_core::id::{LaneId, LaneNo, ShardId};
 use iris_core::rate::Rates;
 use iris_core::seq::{BlockSeq, Epoch, HomeGen};
@@ -263,7 +265,17 @@ impl World {
         let policy = Policy {
             history: self.plan.history,
             rates: Rates::of_devices(self.plan.sends_per_second),
+            groups: Sizes {
+                inline_max: self.plan.inline_members,
+                pushed_max: self.plan.pushed_members,
+            },
         };
+        let of_groups = |entry: &&Entry| {
+            matches!(&entry.op, Op::Received { outcome, .. }
+            if matches!(outcome, Received::Ordered { .. } | Received::Shared { .. }))
+        };
+        let tail_of_groups = recovered.tail.iter().filter(of_groups).count();
+        self.book.sometimes.replays_of_groups += u64::from(tail_of_groups > 0);
         self.book.sometimes.replays += u64::from(!recovered.tail.is_empty());
         let state = match Shard::recover(key, policy, now.mono, recovered) {
             Ok(state) => state,

@@ -13,6 +13,8 @@ use crate::packet::Packet;
 use crate::store::{Answer, Block, Failed, Key, Query, Stored, Value};
 use crate::world::{Event, World};
 
+use super::groups::{Asked, account_of};
+use super::history::{Apart, bodies_of};
 use super::{Again, Fetching, FlushJob, Next};
 
 /// How often a flush is tried before the shard captures it anew.
@@ -99,6 +101,18 @@ impl World {
                 let query = Query::Index(account, fetch.conversation);
                 self.read(owner, query, Next::FetchIndex { shard, asked });
             }
+            Action::LoadGroup { shard, group } => {
+                self.read(owner, Query::Group(group), Next::Group { shard, group });
+            }
+            Action::ReadRoster { shard, account, conn, corr, group, after } => {
+                let asked = Asked { account, conn, corr };
+                self.read(owner, Query::Group(group), Next::Roster { shard, asked, after });
+            }
+            Action::ReadLog { shard, account, conn, corr, fetch } => {
+                let asked = Asked { account, conn, corr };
+                let query = Query::Log(fetch.group, fetch.after);
+                self.read(owner, query, Next::Log { shard, asked, fetch });
+            }
             Action::Signal { to, signal } => self.signal_to(owner, to, signal),
             Action::ToConn { conn, what, .. } => {
                 if let Some(stream) = self.owners[owner].links.get(&conn.link).copied() {
@@ -180,11 +194,7 @@ impl World {
     ) {
         let input = match answer {
             Ok(answer) => {
-                let state =
-                    Self::rows_of(answer).into_iter().find_map(|row| match row.cell.value {
-                        Value::Account(state) => Some(state.as_ref().clone()),
-                        _ => None,
-                    });
+                let state = account_of(Self::rows_of(answer));
                 Input::Loaded { account, state }
             }
             Err(Failed) => Input::LoadFailed { account },
@@ -202,6 +212,11 @@ impl World {
     ) {
         let items = answer.ok().map(|answer| page_of(Self::rows_of(answer), asked, upto));
         self.book.sometimes.read_back += u64::from(items.is_some());
+        if let Some(places) = items.as_deref().and_then(bodies_of) {
+            let items = Apart::Inbox { account, asked, items: items.unwrap_or_default() };
+            let next = Next::Bodies { shard, items: Box::new(items) };
+            return self.read(owner, Query::Bodies(places), next);
+        }
         self.feed(owner, shard, Input::InboxLoaded { account, asked, items });
     }
 

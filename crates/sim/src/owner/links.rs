@@ -40,9 +40,9 @@ impl World {
                     conn.link = link;
                 }
                 if self.serves(owner, lane, shard) {
-                    self.feed(owner, shard, input);
+                    self.feed(owner, shard, *input);
                 } else if let Some(conn) = input.conn_mut().map(|conn| conn.id)
-                    && !matches!(input, Input::Detach { .. })
+                    && !matches!(*input, Input::Detach { .. })
                 {
                     self.turn_away(owner, stream, shard, Some(conn));
                 }

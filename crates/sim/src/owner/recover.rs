@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use iris_core::account::Account;
 use iris_core::clock::{Hlc, LogicalTimestamp};
 use iris_core::entry::Entry;
-use iris_core::id::{AccountId, LaneId, ShardId};
+use iris_core::group::Group;
+use iris_core::id::{AccountId, GroupId, LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::shard::{OutboxItem, Peer, PeerRow, Recovered, Shard};
 use iris_core::takeover::{EpochRow, LogPart, log_parts};
@@ -13,6 +14,7 @@ use iris_core::takeover::{EpochRow, LogPart, log_parts};
 use crate::store::{Answer, Key, Query, Value, kept_items};
 use crate::world::World;
 
+use super::groups::{account_of, group_of};
 use super::takeover::tail_block;
 use super::{AcquireStep, Next};
 
@@ -61,6 +63,8 @@ pub(crate) struct Recovery {
     tail: Vec<Entry>,
     accounts: BTreeMap<AccountId, Option<Account>>,
     unread: BTreeSet<AccountId>,
+    groups: BTreeMap<GroupId, Option<Group>>,
+    unread_groups: BTreeSet<GroupId>,
 }
 
 /// What is read next.
@@ -74,6 +78,7 @@ pub(crate) enum RecoverStep {
     Newest,
     Blocks,
     Account(AccountId),
+    Group(GroupId),
 }
 
 impl World {
@@ -117,6 +122,7 @@ impl World {
                 self.read(owner, query, next);
             }
             RecoverStep::Account(account) => self.read(owner, Query::Account(account), next),
+            RecoverStep::Group(group) => self.read(owner, Query::Group(group), next),
         }
     }
 
@@ -166,12 +172,11 @@ impl World {
                 Err(why) => return self.contradiction(owner, shard, &why),
             },
             RecoverStep::Account(account) => {
-                let rows = Self::rows_of(answer);
-                let state = rows.into_iter().find_map(|row| match row.cell.value {
-                    Value::Account(state) => Some(state.as_ref().clone()),
-                    _ => None,
-                });
-                recovery.accounts.insert(account, state);
+                recovery.accounts.insert(account, account_of(Self::rows_of(answer)));
+                recovery.next_account()
+            }
+            RecoverStep::Group(group) => {
+                recovery.groups.insert(group, group_of(Self::rows_of(answer)));
                 recovery.next_account()
             }
         };
@@ -246,11 +251,13 @@ impl Recovery {
             return Some(RecoverStep::Newest);
         }
         self.unread = Recovered::accounts_of_tail(&self.tail);
+        self.unread_groups = Recovered::groups_of_tail(&self.tail);
         self.next_account()
     }
 
     fn next_account(&mut self) -> Option<RecoverStep> {
-        self.unread.pop_first().map(RecoverStep::Account)
+        let account = self.unread.pop_first().map(RecoverStep::Account);
+        account.or_else(|| self.unread_groups.pop_first().map(RecoverStep::Group))
     }
 
     /// The blocks of a part: every one is there, and they chain.
@@ -296,6 +303,7 @@ impl Recovery {
                 peers,
                 tail: Vec::new(),
                 accounts: hot.accounts,
+                groups: BTreeMap::new(),
             },
             None => Recovered {
                 checkpoint: self.checkpoint.map(|(_, pos, ..)| pos).unwrap_or_default(),
@@ -303,6 +311,7 @@ impl Recovery {
                 peers,
                 tail: self.tail,
                 accounts: self.accounts,
+                groups: self.groups,
             },
         }
     }

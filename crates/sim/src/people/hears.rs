@@ -6,7 +6,7 @@ use iris_core::clock::Hlc;
 use iris_core::code::{Code, Verdict};
 use iris_core::id::AccountId;
 use iris_core::mark::Mark;
-use iris_core::message::Address;
+use iris_core::message::{Address, Message};
 use iris_core::seq::InboxSeq;
 use iris_core::shard::{Attached, CallAnswer, HistoryPoint, ToConn};
 use iris_core::signal::Presence;
@@ -94,7 +94,15 @@ impl World {
             }
             ToConn::Page { corr, items, next, .. } => self.read_page(device, corr, &items, next),
             ToConn::Result { corr, answer } => self.call_answered(device, corr, &answer),
-            ToConn::Typing(_) | ToConn::Closed { .. } => {}
+            ToConn::Head { group, head } => self.head_is(device, group, head),
+            ToConn::LogPage { corr, messages, more, .. } => {
+                self.read_log_page(device, corr, &messages, more);
+            }
+            ToConn::Typing(typing) => {
+                let in_group = matches!(typing.to, Address::Group(_));
+                self.book.sometimes.typed_in_groups += u64::from(in_group);
+            }
+            ToConn::Closed { .. } => {}
         }
     }
 
@@ -140,7 +148,7 @@ impl World {
                 self.book.unreadable.push((now, text));
             }
             last = point;
-            looking.messages.push(number_of(&message.bodies));
+            looking.messages.push(self.book.name_of(message));
         }
         looking.pages += 1;
         self.book.sometimes.pages += u64::from(!items.is_empty());
@@ -150,9 +158,9 @@ impl World {
         // What has the clock of the point is before it or not.
         let from = next.map_or(0, |next| next.clock.0 + 1);
         let (by, asked_at) = (self.by(device), looking.asked_at);
-        let conversation = self.book.target(Address::Account(looking.with));
+        let conversation = self.book.target(looking.with);
         let whole_from = self.plan.history.then_some(from);
-        let messages = looking.messages.into_iter().map(MessageNo).collect();
+        let messages = looking.messages;
         self.note(What::Fetched { by, asked_at, conversation, whole_from, messages });
     }
 
@@ -172,7 +180,12 @@ impl World {
                 self.note(What::Blocks { account, whom, on, asked_at });
                 self.say_wish(device);
             }
-            Called::Fetch(_) | Called::Watch => {}
+            Called::Roster | Called::Groups => {
+                let answered = matches!(answer, CallAnswer::Roster(_) | CallAnswer::Groups(_));
+                self.book.sometimes.rosters += u64::from(answered);
+            }
+            // What had no answer is asked for again.
+            Called::Fetch(_) | Called::Watch | Called::Log(_) => {}
         }
     }
 
@@ -272,10 +285,17 @@ impl World {
 
     /// What the person may do with it later.
     fn keep_in_mind(&mut self, device: usize, item: &InboxItem) {
-        let InboxContent::Message(message) = &item.content else { return };
+        let InboxContent::Message(message) = &item.content else {
+            let notice = matches!(item.content, InboxContent::Notice(_));
+            self.book.sometimes.notices += u64::from(notice);
+            return;
+        };
+        if let Address::Group(group) = message.to {
+            return self.take_from_group(device, group, message);
+        }
         let state = &mut self.devices[device];
         if let Some(about) = message.erases() {
-            state.disk.sent.retain(|(_, msg_id, _)| *msg_id != about.msg_id);
+            state.disk.sent.retain(|(_, msg_id, ..)| *msg_id != about.msg_id);
             let account = state.account;
             let account = self.book.account(account);
             let message = MessageNo(message_no(about.msg_id));
@@ -286,11 +306,18 @@ impl World {
             let heard = state.disk.heard.entry(message.sender).or_default();
             *heard = message.clock.max(*heard);
         } else if message.about.is_none() {
-            if state.disk.sent.len() == SENT_KEPT {
-                state.disk.sent.pop_front();
-            }
-            state.disk.sent.push_back((message.to, message.msg_id, message.clock));
+            self.may_erase(device, message);
         }
+    }
+
+    /// A message of the account that its person may erase.
+    pub(super) fn may_erase(&mut self, device: usize, message: &Message) {
+        let sent = &mut self.devices[device].disk.sent;
+        if sent.len() == SENT_KEPT {
+            sent.pop_front();
+        }
+        let place = message.place().map(|place| place.seq).unwrap_or_default();
+        sent.push_back((message.to, message.msg_id, message.clock, place));
     }
 
     /// Whether a message to oneself lies at a lower place already: this one is the received copy.

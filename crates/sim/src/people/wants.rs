@@ -8,7 +8,7 @@ use iris_core::message::{About, Act, Address};
 use iris_core::relation::Wish;
 use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo};
 
-use super::{Called, Looking, Wished};
+use super::{Called, Looking, Wished, Written};
 use crate::network::End;
 use crate::packet::Packet;
 use crate::world::World;
@@ -20,15 +20,15 @@ const PAGE: u32 = 8;
 /// A person looks at a page at most so often: devices have few calls under way.
 const CALLS_MAX: usize = 2;
 
-const NOWHERE: Conn = Conn { link: LinkNo(0), id: 0 };
+pub(super) const NOWHERE: Conn = Conn { link: LinkNo(0), id: 0 };
 
 impl World {
     /// Erases the newest message that the device knows of its account, for everybody.
     pub(super) fn erase_newest(&mut self, device: usize) {
         let state = &mut self.devices[device];
-        let Some((to, msg_id, clock)) = state.disk.sent.pop_back() else { return };
-        let about = About { act: Act::Delete, author: state.account, msg_id, clock };
-        self.compose(device, to, Some(about));
+        let Some((to, msg_id, clock, place)) = state.disk.sent.pop_back() else { return };
+        let about = About { act: Act::Delete, author: state.account, msg_id, clock, place };
+        self.compose(device, Written { about: Some(about), ..Written::to(to) });
     }
 
     pub(super) fn read_of(&mut self, device: usize, person: usize) {
@@ -84,6 +84,10 @@ impl World {
 
     pub(super) fn fetch(&mut self, device: usize, person: usize) {
         let Some(with) = self.account_of(person) else { return };
+        self.look_through(device, Address::Account(with));
+    }
+
+    pub(super) fn look_through(&mut self, device: usize, with: Address) {
         let asked_at = self.now();
         if self.devices[device].calls.len() >= CALLS_MAX {
             return;
@@ -98,7 +102,7 @@ impl World {
         looking: Looking,
         before: Option<HistoryPoint>,
     ) {
-        let conversation = Address::Account(looking.with);
+        let conversation = looking.with;
         let fetch = Fetch { conversation, before, limit: PAGE };
         let called = Called::Fetch(looking);
         self.call_shard(device, called, |corr| Input::Fetch { conn: NOWHERE, corr, fetch });
@@ -116,6 +120,7 @@ impl World {
                 on,
             });
         }
+        self.read_logs_anew(device);
         self.say_reads(device);
         self.devices[device].wishing = false;
         self.say_wish(device);
@@ -126,6 +131,7 @@ impl World {
         if self.now() - self.devices[device].read_said_at >= READ_AGAIN_US {
             self.say_reads(device);
         }
+        self.read_logs(device);
         self.say_wish(device);
     }
 
@@ -137,7 +143,7 @@ impl World {
         for (with, upto) in state.disk.reads.clone() {
             let conversation = Address::Account(with);
             let input = Input::Read { conn: NOWHERE, conversation, upto, private: false };
-            self.send(stream, End::Opener, Packet::FromDevice(input));
+            self.send(stream, End::Opener, Packet::FromDevice(Box::new(input)));
         }
     }
 
@@ -153,13 +159,18 @@ impl World {
         self.call_shard(device, Called::Wish, |corr| Input::Wish { conn: NOWHERE, corr, wish });
     }
 
-    fn call_shard(&mut self, device: usize, called: Called, input: impl FnOnce(u32) -> Input) {
+    pub(super) fn call_shard(
+        &mut self,
+        device: usize,
+        called: Called,
+        input: impl FnOnce(u32) -> Input,
+    ) {
         let state = &mut self.devices[device];
         let (Some(stream), true) = (state.conn, state.welcomed) else { return };
         state.next_corr += 1;
         let corr = state.next_corr;
         state.calls.insert(corr, called);
-        self.send(stream, End::Opener, Packet::FromDevice(input(corr)));
+        self.send(stream, End::Opener, Packet::FromDevice(Box::new(input(corr))));
     }
 
     /// Somebody came or went.

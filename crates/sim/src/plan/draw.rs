@@ -1,5 +1,9 @@
 //! Plans from seeds.
 
+mod groups;
+
+pub(crate) use groups::NOBODIES;
+
 use super::{Act, Deed, Fault, Kind, Plan};
 use crate::random::Random;
 
@@ -25,6 +29,11 @@ impl Plan {
         faults.sort_by_key(|fault| fault.at);
         let mut deeds = deeds(&mut random, busy_us, &people);
         bursts(&mut random, &people, &faults, &mut deeds);
+        // From chance of their own: what else happens in a seed's world does not depend on groups.
+        let mut of_groups = Random::new(seed ^ 0x6709);
+        let groups = groups::draw(&mut of_groups, busy_us, &people, &faults);
+        deeds.extend(groups.deeds);
+        deeds.sort_by_key(|deed| deed.at);
         let mended = faults.iter().map(|fault| fault.at + fault.us).max().unwrap_or_default();
         let healed_at = mended.max(BEGIN + busy_us);
         let history = random.chance(500);
@@ -39,6 +48,9 @@ impl Plan {
             history,
             sends_per_second,
             block_entries,
+            groups: groups.count,
+            inline_members: groups.inline_members,
+            pushed_members: groups.pushed_members,
             slow_per_mille,
             healed_at,
             deeds,

@@ -1,12 +1,12 @@
 //! One replica, and what two of them say together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use iris_core::clock::Hlc;
-use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::id::{AccountId, GroupId, LaneId, SessionId, ShardId};
 use iris_core::message::Address;
-use iris_core::seq::{BlockSeq, InboxSeq, OutboxSeq};
+use iris_core::seq::{BlockSeq, ConvSeq, InboxSeq, OutboxSeq};
 
 use super::rows::{Cell, Key, Stored, Value};
 use crate::random::Random;
@@ -30,7 +30,14 @@ pub(crate) enum Query {
     /// The blocks from one up to another, exclusive.
     Blocks(LaneId, BlockSeq, BlockSeq),
     Checkpoint(ShardId),
+    /// An account, and its memberships.
     Account(AccountId),
+    /// A group, and its members.
+    Group(GroupId),
+    /// A group's log behind a place.
+    Log(GroupId, ConvSeq),
+    /// Some messages of groups' logs.
+    Bodies(BTreeSet<(GroupId, ConvSeq)>),
     /// Every run that may hold a place up to this one.
     Inbox(AccountId, InboxSeq),
     /// All that a shard knows of others.
@@ -76,10 +83,24 @@ impl Replica {
             Query::Tail(_, blocks) => range.rev().take(*blocks).map(stored).collect(),
             _ => range.map(stored).collect(),
         };
-        if let Query::Outbox(shard) = query {
-            let forgotten = Key::Forgotten(*shard, ShardId::new(0))
-                ..=Key::Forgotten(*shard, ShardId::new(u16::MAX));
-            rows.extend(self.rows.range(forgotten).map(stored));
+        let mut add = |from: Key, to: Key| rows.extend(self.rows.range(from..=to).map(stored));
+        match query {
+            Query::Outbox(shard) => add(
+                Key::Forgotten(*shard, ShardId::new(0)),
+                Key::Forgotten(*shard, ShardId::new(u16::MAX)),
+            ),
+            Query::Account(account) => add(Key::Memberships(*account), Key::Memberships(*account)),
+            Query::Group(group) => {
+                let (least, most) = all_accounts();
+                add(Key::Member(*group, least), Key::Member(*group, most));
+            }
+            Query::Bodies(places) => {
+                for (group, place) in places {
+                    add(Key::Log(*group, *place), Key::Log(*group, *place));
+                }
+                rows.dedup();
+            }
+            _ => {}
         }
         rows.sort_by(|a, b| a.key.cmp(&b.key));
         rows
@@ -103,6 +124,16 @@ impl Query {
             ),
             Self::Checkpoint(shard) => one(Key::Checkpoint(*shard)),
             Self::Account(account) => one(Key::Account(*account)),
+            Self::Group(group) => one(Key::Group(*group)),
+            Self::Log(group, after) => (
+                Bound::Excluded(Key::Log(*group, *after)),
+                Bound::Included(Key::Log(*group, ConvSeq(u64::MAX))),
+            ),
+            // One by one.
+            Self::Bodies(places) => {
+                let first = places.first().expect("a place is wanted");
+                one(Key::Log(first.0, first.1))
+            }
             Self::Inbox(account, upto) => (
                 Bound::Included(Key::Run(*account, InboxSeq(0))),
                 Bound::Included(Key::Run(*account, *upto)),
@@ -125,8 +156,7 @@ impl Query {
                 )),
             ),
             Self::Marks(account) => {
-                let least = AccountId::from_bytes(&[0; 16]).expect("16 bytes");
-                let most = AccountId::from_bytes(&[255; 16]).expect("16 bytes");
+                let (least, most) = all_accounts();
                 (
                     Bound::Included(Key::Mark(*account, least)),
                     Bound::Included(Key::Mark(*account, most)),
@@ -134,6 +164,11 @@ impl Query {
             }
         }
     }
+}
+
+fn all_accounts() -> (AccountId, AccountId) {
+    let least = AccountId::from_bytes(&[0; 16]).expect("16 bytes");
+    (least, AccountId::from_bytes(&[255; 16]).expect("16 bytes"))
 }
 
 /// What two replicas say: for each row the newer cell, without what is deleted, and only as much as was

@@ -1,15 +1,17 @@
 //! Rows, as a replica has them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_core::account::{Account, InboxItem};
 use iris_core::block::{BlockHeader, ChainHash, TailBlock};
 use iris_core::clock::Hlc;
 use iris_core::entry::Entry;
-use iris_core::id::{AccountId, LaneId, SessionId, ShardId};
+use iris_core::group::{Group, Member, Membership};
+use iris_core::id::{AccountId, GroupId, LaneId, SessionId, ShardId};
 use iris_core::mark::Mark;
-use iris_core::message::Address;
-use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::message::{Address, Message};
+use iris_core::seq::{BlockSeq, ConvSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{OutboxItem, PeerRow};
 
 /// Which row.
@@ -20,6 +22,12 @@ pub(crate) enum Key {
     Block(LaneId, BlockSeq),
     Checkpoint(ShardId),
     Account(AccountId),
+    /// The groups of an account: a column of its own, written when they change.
+    Memberships(AccountId),
+    Group(GroupId),
+    Member(GroupId, AccountId),
+    /// A message of a group's log.
+    Log(GroupId, ConvSeq),
     /// Places of an inbox, from this one on.
     Run(AccountId, InboxSeq),
     Peer(ShardId, ShardId),
@@ -44,7 +52,14 @@ pub(crate) enum Value {
         block: BlockSeq,
         clock: Hlc,
     },
+    /// Without its memberships.
     Account(Arc<Account>),
+    Memberships(Arc<BTreeMap<GroupId, Membership>>),
+    /// Without its members.
+    Group(Arc<Group>),
+    /// Nothing for one who is not in it any more.
+    Member(Option<Member>),
+    Log(Arc<Message>),
     Run(Arc<Vec<InboxItem>>),
     Peer(PeerRow),
     Forgotten(OutboxSeq),

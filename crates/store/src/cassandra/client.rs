@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
@@ -90,6 +90,8 @@ pub(super) struct Client {
     once: ExecutionProfileHandle,
     /// Tails are read at every replica: a Cassandra node joins, leaves or is replaced.
     replicas_move: AtomicBool,
+    /// Requests that were sent, each counted once however often the driver repeats it.
+    requests: AtomicU64,
 }
 
 impl Client {
@@ -136,6 +138,7 @@ impl Client {
             reads,
             once,
             replicas_move: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
         };
         client.check_datacenter(&config.datacenter)?;
         Ok(client)
@@ -161,6 +164,14 @@ impl Client {
 
     pub(super) fn keyspace(&self) -> &str {
         &self.keyspace
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn set_replicas_move(&self, moving: bool) {
@@ -234,6 +245,7 @@ impl Client {
         statement: &Statement,
         values: impl SerializeRow,
     ) -> Result<QueryResult, StoreError> {
+        self.count();
         self.session
             .execute_unpaged(&statement.prepared, values)
             .await
@@ -281,6 +293,7 @@ impl Client {
         batch: &Batch,
         values: impl scylla::serialize::batch::BatchValues,
     ) -> Result<QueryResult, StoreError> {
+        self.count();
         self.session
             .batch(batch, values)
             .await
@@ -306,6 +319,7 @@ impl Client {
         }
         let mut state = PagingState::start();
         loop {
+            self.count();
             let answer = self.session.execute_single_page(&prepared, &values, state).await;
             let (result, next) =
                 answer.map_err(|error| errors::of_execution(&error, statement.kind.effect()))?;

@@ -133,25 +133,61 @@ impl DerivedStatement {
         client.write_batch(&statements, rows).await
     }
 
-    fn bind<'a, V>(&self, row: &'a Stamped<V>) -> Bound<'a, V> {
+    fn bind<'a, V>(&self, row: &'a Stamped<V>) -> Bound<&'a V> {
         Bound { values: &row.values, timestamp: row.timestamp, place: self.place }
     }
 }
 
-/// Writes two cells of one row, both or neither.
-pub(super) async fn write_pair<A, B>(
+/// Writes to one partition, in one table or several, that happen together: all of them or none.
+#[derive(Default)]
+pub(super) struct Together<'a> {
+    statements: Vec<&'a Statement>,
+    values: Vec<Box<dyn SerializeRow + Send + Sync + 'a>>,
+}
+
+impl<'a> Together<'a> {
+    /// One more row.
+    pub(super) fn add<V: SerializeRow + Send + Sync + 'a>(
+        &mut self,
+        statement: &'a DerivedStatement,
+        row: Stamped<V>,
+    ) {
+        let Stamped { values, timestamp, bytes: _ } = row;
+        let bound = Bound { values, timestamp, place: statement.place };
+        self.add_own(&statement.statement, bound);
+    }
+
+    /// One more row, whose values are their own timestamps.
+    pub(super) fn add_own<V: SerializeRow + Send + Sync + 'a>(
+        &mut self,
+        statement: &'a Statement,
+        values: V,
+    ) {
+        self.statements.push(statement);
+        self.values.push(Box::new(values));
+    }
+
+    pub(super) async fn write(self, client: &Client, slots: &Slots) -> Result<(), StoreError> {
+        let _slot = slots.take().await?;
+        match (self.statements.as_slice(), self.values.as_slice()) {
+            ([], _) => Ok(()),
+            ([statement], [values]) => client.write(statement, values).await,
+            _ => client.write_batch(&self.statements, self.values).await,
+        }
+    }
+}
+
+/// Writes what belongs together, many at once, in no order.
+pub(super) async fn write_all(
     client: &Client,
     slots: &Slots,
-    (first, a): (&DerivedStatement, Stamped<A>),
-    (second, b): (&DerivedStatement, Stamped<B>),
-) -> Result<(), StoreError>
-where
-    A: SerializeRow + Send + Sync,
-    B: SerializeRow + Send + Sync,
-{
-    let _slot = slots.take().await?;
-    let statements = [&first.statement, &second.statement];
-    client.write_batch(&statements, (first.bind(&a), second.bind(&b))).await
+    writes: Vec<Together<'_>>,
+) -> Result<(), StoreError> {
+    let mut under_way = Vec::with_capacity(writes.len());
+    for together in writes {
+        under_way.push(together.write(client, slots));
+    }
+    futures::stream::iter(under_way).buffer_unordered(WRITES_AT_ONCE).try_collect().await
 }
 
 fn closing() -> StoreError {
@@ -179,13 +215,13 @@ fn batches<V>(rows: Vec<Stamped<V>>) -> Vec<Vec<Stamped<V>>> {
 
 /// Values with their timestamp, as the driver takes them.
 #[derive(Debug)]
-struct Bound<'a, V> {
-    values: &'a V,
+struct Bound<V> {
+    values: V,
     timestamp: LogicalTimestamp,
     place: Place,
 }
 
-impl<V: SerializeRow> SerializeRow for Bound<'_, V> {
+impl<V: SerializeRow> SerializeRow for Bound<V> {
     fn serialize(
         &self,
         ctx: &RowSerializationContext<'_>,

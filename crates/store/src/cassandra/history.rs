@@ -1,5 +1,7 @@
 //! History: pages of a conversation by its index, and messages that leave their rows.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::id::AccountId;
@@ -7,10 +9,12 @@ use iris_core::seq::InboxSeq;
 use iris_core::shard::{Erasure, Fetch, HistoryPage, HistoryPoint};
 
 use super::CassandraStore;
-use crate::StoreError;
+use crate::{StoreError, apart};
 
 /// Ranges of places that are read at once.
 const READS_AT_ONCE: usize = 8;
+/// Accounts in whose rows something is erased at once.
+const ACCOUNTS_AT_ONCE: usize = 16;
 /// Places so close to each other are read together.
 const CLOSE: u64 = 32;
 
@@ -34,6 +38,9 @@ pub(super) async fn page(
     while let Some(read) = reads.try_next().await? {
         items.extend(read.into_iter().filter(|item| is_wanted(item, &points)));
     }
+    let bodies = tables.group_log.bodies(client, apart::references(&items)).await?;
+    apart::join_all(&mut items, &bodies);
+    items.retain(|item| is_wanted(item, &points));
     Ok(HistoryPage { items, next })
 }
 
@@ -63,12 +70,21 @@ fn ranges(points: &[HistoryPoint]) -> Vec<(InboxSeq, InboxSeq)> {
 
 /// Takes the bodies of erased messages out of every row that has them. One that has no row is done.
 pub(super) async fn erase(store: &CassandraStore, erasures: &[Erasure]) -> Result<(), StoreError> {
+    let mut accounts: BTreeMap<AccountId, Vec<Erasure>> = BTreeMap::new();
+    for erasure in erasures {
+        accounts.entry(erasure.account).or_default().push(*erasure);
+    }
+    let accounts = accounts.into_values().map(|erasures| erase_in_turn(store, erasures));
+    futures::stream::iter(accounts).buffer_unordered(ACCOUNTS_AT_ONCE).try_collect().await
+}
+
+/// One after the other: two of one run would each write what the other one erased.
+async fn erase_in_turn(store: &CassandraStore, erasures: Vec<Erasure>) -> Result<(), StoreError> {
     let CassandraStore { client, tables, slots, .. } = store;
-    // One after the other: two of one run would each write what the other one erased.
     for erasure in erasures {
         let of = (erasure.account, erasure.conversation);
         for place in tables.conversation_index.at(client, of, erasure.clock).await? {
-            tables.inbox.erase(client, slots, erasure, place).await?;
+            tables.inbox.erase(client, slots, &erasure, place).await?;
         }
     }
     Ok(())

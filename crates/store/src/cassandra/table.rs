@@ -3,6 +3,9 @@
 pub(super) mod account_state;
 pub(super) mod conversation_index;
 pub(super) mod conversation_mark;
+pub(super) mod group_log;
+pub(super) mod group_member;
+pub(super) mod group_state;
 pub(super) mod handle;
 pub(super) mod inbox;
 pub(super) mod outbox;
@@ -17,6 +20,9 @@ pub(super) mod shard_peer;
 use account_state::AccountState;
 use conversation_index::ConversationIndex;
 use conversation_mark::ConversationMark;
+use group_log::GroupLog;
+use group_member::GroupMember;
+use group_state::GroupState;
 use handle::Handle;
 use inbox::Inbox;
 use outbox::Outbox;
@@ -45,6 +51,9 @@ pub(super) struct Tables {
     pub(super) inbox: Inbox,
     pub(super) conversation_index: ConversationIndex,
     pub(super) conversation_mark: ConversationMark,
+    pub(super) group_state: GroupState,
+    pub(super) group_member: GroupMember,
+    pub(super) group_log: GroupLog,
     pub(super) shard_peer: ShardPeer,
     pub(super) outbox: Outbox,
     pub(super) handle: Handle,
@@ -66,6 +75,9 @@ impl Tables {
             inbox: Inbox::prepare(client, config.inbox_ttl_s()?).await?,
             conversation_index: ConversationIndex::prepare(client, config.inbox_ttl_s()?).await?,
             conversation_mark: ConversationMark::prepare(client).await?,
+            group_state: GroupState::prepare(client).await?,
+            group_member: GroupMember::prepare(client).await?,
+            group_log: GroupLog::prepare(client, config.inbox_ttl_s()?).await?,
             shard_peer: ShardPeer::prepare(client).await?,
             outbox: Outbox::prepare(client).await?,
             handle: Handle::prepare(client).await?,

@@ -1,5 +1,8 @@
 //! Numbers between the core, where none is negative, and Cassandra, where all are signed.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use iris_core::clock::WallMs;
 use iris_core::id::{LaneNo, ShardId};
 
 use crate::StoreError;
@@ -34,4 +37,18 @@ pub(super) fn lane(lane: LaneNo) -> i32 {
 
 pub(super) fn shard(shard: ShardId) -> i32 {
     i32::from(shard.get())
+}
+
+/// How long a cell with something that expires then is kept, in seconds; 0 where its time has come.
+pub(super) fn left_s(expires: WallMs, most_s: i32) -> i32 {
+    let left_s = expires.0.saturating_sub(now().0).div_ceil(1000);
+    i32::try_from(left_s).unwrap_or(most_s).min(most_s)
+}
+
+/// A cell is given the time that is left by the clock of its writer; what decides whether a message is
+/// shown is the shard's own clock.
+#[expect(clippy::disallowed_methods, reason = "it decides nothing but when a cell may go")]
+fn now() -> WallMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }

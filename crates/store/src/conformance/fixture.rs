@@ -8,7 +8,8 @@ use iris_core::block::ChainHash;
 use iris_core::clock::{Hlc, LogicalTimestamp, WallMs};
 use iris_core::code::Code;
 use iris_core::id::{
-    AccountId, DeviceNo, LaneId, LaneNo, MsgId, PublicKey, SessionId, ShardCount, ShardId, TenantNo,
+    AccountId, DeviceNo, GroupId, LaneId, LaneNo, MsgId, PublicKey, SessionId, ShardCount, ShardId,
+    TenantNo,
 };
 use iris_core::message::{Address, Bodies, Message, Notice, Parcel};
 use iris_core::seq::{BlockSeq, ClientSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
@@ -64,6 +65,14 @@ impl<'a> World<'a> {
         AccountId::in_shard(shard, count, TenantNo(0), random.u128(..))
     }
 
+    /// A group that nobody knows, wherever it lives.
+    pub(super) fn group(&self) -> GroupId {
+        let count = ShardCount::new(65_536).expect("a power of two");
+        let mut random = self.random.lock();
+        let shard = ShardId::new(random.u16(..));
+        GroupId::in_shard(shard, count, TenantNo(0), random.u128(..))
+    }
+
     pub(super) fn random(&self) -> u64 {
         self.random.lock().u64(..)
     }
@@ -115,6 +124,9 @@ pub(super) fn empty_flush(epoch: u32, pos: u64) -> Flush {
         index: Vec::new(),
         marks: Vec::new(),
         erasures: Vec::new(),
+        groups: Vec::new(),
+        logs: Vec::new(),
+        log_erasures: Vec::new(),
         peers: Vec::new(),
         outbox: Vec::new(),
         checkpoint: ShardSeq(pos),
@@ -145,6 +157,7 @@ pub(super) fn message(to: AccountId, client_seq: u64, size: usize) -> Arc<Messag
         expires_at_ms: 1_900_000_000_000,
         clock: Hlc(1 << 41),
         about: None,
+        group: None,
     })
 }
 
@@ -194,7 +207,7 @@ pub(super) fn account_row(
     busy.refresh_current = 4;
     state.devices.insert(DeviceNo(1), busy);
     state.devices.insert(DeviceNo(2), device("tablet"));
-    AccountRow { account, state, relations: false, timestamp }
+    AccountRow { account, state, relations: false, memberships: false, timestamp }
 }
 
 /// What is known of a peer: numbers up to `next`, confirmed up to `confirmed`.

@@ -268,7 +268,7 @@ async fn an_erasure_may_be_written_again(world: &World<'_>) -> Verdict {
 }
 
 #[expect(clippy::disallowed_methods, reason = "stores go by the wall clock too")]
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

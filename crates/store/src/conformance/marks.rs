@@ -13,6 +13,7 @@ use super::{Verdict, check, none, same, suite};
 
 suite! {
     a_mark_is_read_as_it_was_written,
+    parts_of_one_value_are_all_written,
     marks_only_grow_whatever_order_they_come_in,
     only_newer_marks_are_read,
     many_marks_come_in_parts,
@@ -48,6 +49,26 @@ async fn a_mark_is_read_as_it_was_written(world: &World<'_>) -> Verdict {
     world.flush(world.shard(), &flush_of(account, &[(with, whole)], 5)).await?;
     same!(read(world, account, 0).await?, [(with, whole)], "the mark");
     none!(read(world, with, 0).await?, "marks of the other one");
+    Ok(())
+}
+
+async fn parts_of_one_value_are_all_written(world: &World<'_>) -> Verdict {
+    let account = world.account();
+    let mut marks = vec![
+        (world.account(), mark(70, 70, 70, 70)),
+        (world.account(), mark(0, 80, 80, 5)),
+        (world.account(), mark(5, 9, 5, 9)),
+        (world.account(), mark(9, 0, 0, 9)),
+    ];
+    world.flush(world.shard(), &flush_of(account, &marks, 5)).await?;
+    // With its account, too, as most are.
+    let other = world.account();
+    let with_account = flush_of(other, &marks, 6);
+    let accounts = vec![account_row(other, 6, at(1, 6))];
+    world.flush(world.shard(), &Flush { accounts, ..with_account }).await?;
+    marks.sort_unstable_by_key(|(with, _)| *with);
+    same!(read(world, account, 0).await?, marks, "the marks");
+    same!(read(world, other, 0).await?, marks, "the marks with their account");
     Ok(())
 }
 

@@ -40,6 +40,14 @@ pub(super) enum Tag {
     Index = 15,
     /// (account, other): how far a conversation was received and read.
     Mark = 16,
+    /// (account): the groups that it is in.
+    Memberships = 17,
+    /// (group): a group without its members.
+    GroupState = 18,
+    /// (group, account): a member of a group.
+    GroupMember = 19,
+    /// (group, place): a message of a group that is not small.
+    GroupLog = 20,
 }
 
 /// A key or a value that is put together.

@@ -1,20 +1,27 @@
 //! Derived rows: each with its logical timestamp in front, and the newest wins, as in Cassandra.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use iris_core::account::{Account, InboxItem};
 use iris_core::clock::{Hlc, LogicalTimestamp};
-use iris_core::id::{AccountId, ShardId};
+use iris_core::group::{Group, RosterPage};
+use iris_core::id::{AccountId, GroupId, ShardId};
+use iris_core::message::Message;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::{Fetch, Flush, HistoryPage, MarksPage, OutboxItem, OutboxRow, PeerRow};
+use iris_core::shard::{
+    Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem, OutboxRow, PeerRow,
+};
 use iris_proto::stored_rows::{self, PeerNumbers};
-use iris_proto::{FormatError, stored_relations};
+use iris_proto::{FormatError, stored_groups, stored_relations};
 
 use super::EmbeddedStore;
 use super::codec::{Packed, Parts, Tag};
 use super::disk::{Batch, Disk};
-use crate::{Checkpoint, DerivedStore, ShardRef, StoreError};
+use crate::{Checkpoint, DerivedStore, ShardRef, StoreError, apart};
 
+mod groups;
 mod people;
 
 #[async_trait]
@@ -25,6 +32,9 @@ impl DerivedStore for EmbeddedStore {
             let mut state = stored_rows::decode_account(state).map_err(corrupt)?;
             if let Some((_, relations)) = stored(disk, &relations_key(account))? {
                 state.relations = stored_relations::decode_relations(relations).map_err(corrupt)?;
+            }
+            if let Some((_, groups)) = stored(disk, &memberships_key(account))? {
+                state.groups = stored_groups::decode_memberships(groups).map_err(corrupt)?;
             }
             Ok(Some(state))
         })
@@ -42,19 +52,16 @@ impl DerivedStore for EmbeddedStore {
             return Ok(Vec::new());
         }
         self.read(move |disk| {
-            let mut items: Vec<InboxItem> = Vec::new();
-            let mut bytes = 0;
+            let mut page = apart::Page::new(bytes_max);
             for row in disk.range(&place_key(account, after.next()), &place_key(account, upto)) {
                 let (_, place) = stamped(&row?.1)?;
                 let mut run = stored_rows::decode_inbox_run(place).map_err(corrupt)?;
                 let Some(item) = run.pop() else { continue };
-                bytes += item.weight();
-                if !items.is_empty() && bytes > bytes_max {
+                if !page.takes(groups::joined(disk, item)?) {
                     break;
                 }
-                items.push(item);
             }
-            Ok(items)
+            Ok(page.into_items())
         })
         .await
     }
@@ -70,6 +77,22 @@ impl DerivedStore for EmbeddedStore {
         after: Option<AccountId>,
     ) -> Result<MarksPage, StoreError> {
         self.read(move |disk| people::marks(disk, account, above, after)).await
+    }
+
+    async fn group(&self, group: GroupId) -> Result<Option<Group>, StoreError> {
+        self.read(move |disk| groups::whole(disk, group)).await
+    }
+
+    async fn roster(
+        &self,
+        group: GroupId,
+        after: Option<AccountId>,
+    ) -> Result<Option<RosterPage>, StoreError> {
+        self.read(move |disk| groups::roster(disk, group, after)).await
+    }
+
+    async fn group_log(&self, fetch: LogFetch) -> Result<Vec<Arc<Message>>, StoreError> {
+        self.read(move |disk| groups::log(disk, fetch)).await
     }
 
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError> {
@@ -119,6 +142,7 @@ impl DerivedStore for EmbeddedStore {
         self.settled(move |disk| {
             let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
             let mut batch = disk.batch();
+            groups::write_logs(disk, &mut batch, &flush)?;
             write_places(disk, &mut batch, &flush)?;
             people::write(disk, &mut batch, &flush)?;
             for row in &flush.outbox {
@@ -127,8 +151,10 @@ impl DerivedStore for EmbeddedStore {
             disk.commit(batch)?;
             // A message that is erased may be one of those.
             people::erase(disk, &flush.erasures)?;
+            groups::erase(disk, &flush.log_erasures)?;
             let mut batch = disk.batch();
             write_accounts(disk, &mut batch, &flush)?;
+            groups::write(disk, &mut batch, &flush.groups)?;
             for row in &flush.peers {
                 write_peer(disk, &mut batch, shard, row)?;
             }
@@ -148,7 +174,7 @@ impl DerivedStore for EmbeddedStore {
 fn write_places(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
     for run in &flush.inbox {
         for item in &run.items {
-            let place = stored_rows::encode_inbox_run(std::slice::from_ref(item));
+            let place = stored_rows::encode_inbox_run(&[apart::stripped(item)]);
             put(disk, batch, &place_key(run.account, item.seq), &place, run.timestamp)?;
         }
     }
@@ -162,6 +188,10 @@ fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), S
         if row.relations {
             let relations = stored_relations::encode_relations(&row.state.relations);
             put(disk, batch, &relations_key(row.account), &relations, row.timestamp)?;
+        }
+        if row.memberships {
+            let groups = stored_groups::encode_memberships(&row.state.groups);
+            put(disk, batch, &memberships_key(row.account), &groups, row.timestamp)?;
         }
     }
     Ok(())
@@ -269,6 +299,10 @@ fn account_key(account: AccountId) -> Packed {
 
 fn relations_key(account: AccountId) -> Packed {
     Packed::key(Tag::Relations).raw(&account.to_bytes())
+}
+
+fn memberships_key(account: AccountId) -> Packed {
+    Packed::key(Tag::Memberships).raw(&account.to_bytes())
 }
 
 fn place_key(account: AccountId, place: InboxSeq) -> Packed {

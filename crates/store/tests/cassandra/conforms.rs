@@ -11,9 +11,23 @@ use crate::raw;
 
 /// What is derived from the log, and nothing else. `conversation_index` is one of these: its rows have
 /// keys and no values.
-const DERIVED: [&str; 5] = ["account_state", "inbox", "outbox", "shard_checkpoint", "shard_peer"];
+const DERIVED: [&str; 8] = [
+    "account_state",
+    "group_log",
+    "group_member",
+    "group_state",
+    "inbox",
+    "outbox",
+    "shard_checkpoint",
+    "shard_peer",
+];
 /// Values that not every row has.
-const SOMETIMES: [&str; 2] = ["account_state.relations", "inbox.expiring"];
+const SOMETIMES: [&str; 4] = [
+    "account_state.memberships",
+    "account_state.relations",
+    "group_log.expiring",
+    "inbox.expiring",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cassandra_conforms_and_no_derived_cell_is_without_a_logical_timestamp() {
@@ -49,7 +63,7 @@ async fn derived_cells_have_logical_timestamps(session: &Session) {
             seen.insert(name, written.len());
         }
     }
-    assert_eq!(seen.len(), 10, "every column was looked at: {seen:?}");
+    assert_eq!(seen.len(), 16, "every column was looked at: {seen:?}");
 }
 
 /// A mark only grows, whatever order its writes arrive in.
@@ -97,9 +111,12 @@ async fn log_rows_have_the_time_they_were_written_at(session: &Session) {
         assert!((0..600).contains(&age_s), "a block of {age_s} s ago");
         assert!((250_000..=259_200).contains(&ttl.unwrap()), "a block with {ttl:?} s to live");
     }
-    let runs = raw::rows::<(Option<i32>,)>(session, "SELECT TTL(run) FROM conforms.inbox").await;
-    for (ttl,) in runs {
-        assert!((2_580_000..=2_592_000).contains(&ttl.unwrap()), "a run with {ttl:?} s to live");
+    for (table, column) in [("inbox", "run"), ("group_log", "message")] {
+        let cql = format!("SELECT TTL({column}) FROM conforms.{table}");
+        for (ttl,) in raw::rows::<(Option<i32>,)>(session, &cql).await {
+            let ttl = ttl.unwrap();
+            assert!((2_580_000..=2_592_000).contains(&ttl), "{table}: a row with {ttl} s to live");
+        }
     }
     // Kept for as long as their sessions and shards may need them.
     for (table, column) in [
@@ -108,6 +125,8 @@ async fn log_rows_have_the_time_they_were_written_at(session: &Session) {
         ("shard_epoch", "session"),
         ("session_seal", "end_block"),
         ("account_state", "state"),
+        ("group_state", "state"),
+        ("group_member", "role"),
         ("shard_checkpoint", "pos"),
         ("shard_peer", "state"),
         ("outbox", "item"),

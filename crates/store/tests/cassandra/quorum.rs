@@ -3,10 +3,10 @@
 
 use iris_core::block::ChainHash;
 use iris_core::clock::{Hlc, LogicalTimestamp};
-use iris_core::id::{AccountId, LaneId, LaneNo, SessionId, ShardId, TenantId};
+use iris_core::id::{AccountId, GroupId, LaneId, LaneNo, SessionId, ShardId, TenantId};
 use iris_core::message::Address;
-use iris_core::seq::{BlockSeq, Epoch, HomeGen, InboxSeq, ShardSeq};
-use iris_core::shard::{Fetch, Flush};
+use iris_core::seq::{BlockSeq, ConvSeq, Epoch, HomeGen, InboxSeq, ShardSeq};
+use iris_core::shard::{Fetch, Flush, LogFetch};
 use iris_core::takeover::EpochRow;
 use iris_store::cassandra::{AckPolicy, CassandraConfig, CassandraStore};
 use iris_store::{Checkpoint, HandleKey, HandleRecord, LogRow, ShardRef, Store, StoreError};
@@ -92,6 +92,9 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
         index: Vec::new(),
         marks: Vec::new(),
         erasures: Vec::new(),
+        groups: Vec::new(),
+        logs: Vec::new(),
+        log_erasures: Vec::new(),
         peers: Vec::new(),
         outbox: Vec::new(),
         checkpoint: ShardSeq(1),
@@ -106,6 +109,11 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
     let fetch = Fetch { conversation: Address::Account(account), before: None, limit: 9 };
     add("history", store.history(account, fetch).await.map(drop));
     add("marks", store.marks(account, 0, None).await.map(drop));
+    let group = GroupId::from_bytes(&[7; 16]).unwrap();
+    add("group", store.group(group).await.map(drop));
+    add("roster", store.roster(group, None).await.map(drop));
+    let fetch = LogFetch { group, after: ConvSeq(0), upto: None, limit: 9 };
+    add("group_log", store.group_log(fetch).await.map(drop));
     add("peers", store.peers(shard.shard).await.map(drop));
     add("outbox", store.outbox(shard.shard).await.map(drop));
     add("checkpoint", store.checkpoint(shard.shard).await.map(drop));

@@ -1,13 +1,17 @@
 //! What is in the tables after a flush, whole and broken.
 
+use std::sync::Arc;
+
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::clock::{Hlc, LogicalTimestamp};
-use iris_core::id::{AccountId, ShardCount, ShardId, TenantNo};
+use iris_core::group::{Group, InGroup, Member, Place, Reach, Role};
+use iris_core::id::{AccountId, GroupId, ShardCount, ShardId, TenantNo};
 use iris_core::mark::Mark;
-use iris_core::message::{Address, Parcel};
-use iris_core::seq::{Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
+use iris_core::message::{Address, Bodies, Message, Parcel};
+use iris_core::seq::{ConvSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{
-    AccountRow, Flush, InboxRun, IndexRow, MarkRow, OutboxItem, OutboxRow, PeerRow,
+    AccountRow, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow, OutboxItem,
+    OutboxRow, PeerRow,
 };
 use iris_store::{Checkpoint, DerivedStore as _, LogStore as _, ShardRef, StoreError};
 use iris_testing::Cassandra;
@@ -24,6 +28,28 @@ fn at(epoch: u32, pos: u64) -> LogicalTimestamp {
 fn account() -> AccountId {
     let count = ShardCount::new(1024).unwrap();
     AccountId::in_shard(SHARD.shard, count, TenantNo(0), 4711)
+}
+
+fn group() -> GroupId {
+    let count = ShardCount::new(1024).unwrap();
+    GroupId::in_shard(SHARD.shard, count, TenantNo(0), 815)
+}
+
+/// A message to a group whose inboxes do not hold bodies.
+fn said(place: u64, size: usize) -> Arc<Message> {
+    let place = Place { seq: ConvSeq(place), reach: Reach::Apart };
+    Arc::new(Message {
+        sender: account(),
+        sender_device: iris_core::id::DeviceNo(1),
+        client_seq: iris_core::seq::ClientSeq(1),
+        msg_id: iris_core::id::MsgId([5; 16]),
+        to: Address::Group(group()),
+        bodies: Bodies::Shared(vec![7; size].into()),
+        expires_at_ms: 0,
+        clock: Hlc(1),
+        about: None,
+        group: Some(Box::new(InGroup { place: Some(place), ..InGroup::default() })),
+    })
 }
 
 fn item(seq: u64, epoch: u32) -> OutboxRow {
@@ -63,13 +89,23 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
     let conversation = Address::Account(account());
     let (clock, mark) = (Hlc(1), Mark { read: Hlc(1), version: 1, ..Mark::default() });
     let index = IndexRow { account: account(), conversation, clock, place: InboxSeq(1), timestamp };
+    let members = vec![(account(), Some(Member { role: Role::Admin, since: ConvSeq(1) }))];
     let flush = Flush {
         after: ShardSeq(pos + 1),
-        accounts: vec![AccountRow { account: account(), state, relations: true, timestamp }],
+        accounts: vec![AccountRow {
+            account: account(),
+            state,
+            relations: true,
+            memberships: true,
+            timestamp,
+        }],
         inbox: vec![InboxRun { account: account(), items: vec![place], timestamp }],
         index: vec![index],
         marks: vec![MarkRow { account: account(), with: account(), mark }],
         erasures: Vec::new(),
+        groups: vec![GroupRow { group: group(), state: Group::empty(), members, timestamp }],
+        logs: vec![LogRow { group: group(), message: said(1, 50), timestamp }],
+        log_erasures: Vec::new(),
         peers: vec![peer(0, epoch, pos)],
         outbox: vec![item(1, epoch), item(2, epoch)],
         checkpoint: ShardSeq(pos),
@@ -83,18 +119,25 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
 }
 
 /// The tables a flush writes, in its order.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 10] = [
+    "group_log",
     "inbox",
     "conversation_index",
     "conversation_mark",
     "outbox",
     "account_state",
+    "group_member",
+    "group_state",
     "shard_peer",
     "shard_checkpoint",
 ];
 
 /// A step that cannot be written, for want of its table, leaves the steps after it undone.
 async fn broken_at(missing: &str, written: &[&str], untouched: &[&str]) {
+    Box::pin(break_at(missing, written, untouched)).await;
+}
+
+async fn break_at(missing: &str, written: &[&str], untouched: &[&str]) {
     let node = Cassandra::shared().await.unwrap();
     let keyspace = format!("broken_at_{missing}");
     let store = node.store(&keyspace).await.unwrap();
@@ -114,27 +157,136 @@ async fn broken_at(missing: &str, written: &[&str], untouched: &[&str]) {
     }
 }
 
-#[tokio::test]
-async fn nothing_points_to_a_run_that_is_not_durable() {
-    broken_at("inbox", &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
-}
+/// What follows once everything is durable that it points to.
+const LATER: [&str; 5] =
+    ["account_state", "group_member", "group_state", "shard_peer", "shard_checkpoint"];
 
 #[tokio::test]
-async fn no_account_is_ahead_of_its_history_or_its_marks() {
-    for table in ["conversation_index", "conversation_mark"] {
-        broken_at(table, &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
+async fn nothing_points_to_a_run_or_a_body_that_is_not_durable() {
+    for table in ["inbox", "group_log"] {
+        broken_at(table, &[], &LATER).await;
     }
 }
 
 #[tokio::test]
-async fn nothing_counts_an_item_that_is_not_durable() {
-    broken_at("outbox", &[], &["account_state", "shard_peer", "shard_checkpoint"]).await;
+async fn no_account_is_ahead_of_its_history_or_its_marks() {
+    broken_at("conversation_index", &[], &LATER).await;
+    broken_at("conversation_mark", &[], &["account_state", "shard_checkpoint"]).await;
 }
 
 #[tokio::test]
-async fn no_checkpoint_promises_an_account_that_is_not_durable() {
-    let before = ["inbox", "conversation_index", "conversation_mark", "outbox"];
-    broken_at("account_state", &before, &["shard_checkpoint"]).await;
+async fn nothing_counts_an_item_that_is_not_durable() {
+    broken_at("outbox", &[], &LATER).await;
+}
+
+#[tokio::test]
+async fn no_checkpoint_promises_an_account_or_a_group_that_is_not_durable() {
+    let before = ["group_log", "inbox", "conversation_index", "outbox"];
+    broken_at("account_state", &before, &["conversation_mark", "shard_checkpoint"]).await;
+    broken_at("group_state", &before, &["shard_checkpoint"]).await;
+}
+
+/// Whoever replays the log adds no member to a group that is past that position.
+#[tokio::test]
+async fn no_group_is_ahead_of_its_roster() {
+    broken_at("group_member", &["group_log", "inbox"], &["group_state", "shard_checkpoint"]).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_apart_is_stored_once() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("apart").await.unwrap();
+    let session = raw::session(node).await;
+    let (first, checkpoint) = flush(1, 40);
+    let message = said(3, 10_000);
+    let members = (0..100).map(|random| {
+        let count = ShardCount::new(1024).unwrap();
+        let item = InboxItem {
+            seq: InboxSeq(1),
+            clock: Hlc(1),
+            content: InboxContent::Message(message.clone()),
+        };
+        let account = AccountId::in_shard(SHARD.shard, count, TenantNo(0), random);
+        InboxRun { account, items: vec![item], timestamp: at(1, 40) }
+    });
+    let logs = vec![LogRow { group: group(), message: message.clone(), timestamp: at(1, 40) }];
+    let flush = Flush { inbox: members.collect(), logs, ..first };
+    store.materialize(SHARD, &flush, checkpoint).await.unwrap();
+    let runs = raw::rows::<(Vec<u8>,)>(&session, "SELECT run FROM apart.inbox").await;
+    assert_eq!(runs.len(), 100);
+    let longest = runs.iter().map(|(run,)| run.len()).max().unwrap();
+    assert!(longest < 300, "a run of {longest} bytes");
+    let logged = raw::rows::<(Vec<u8>,)>(&session, "SELECT message FROM apart.group_log").await;
+    assert!(logged.len() == 1 && logged[0].0.len() > 10_000);
+    let bodies = store.inbox(flush.inbox[5].account, InboxSeq(0), InboxSeq(9), usize::MAX).await;
+    assert_eq!(bodies.unwrap(), flush.inbox[5].items);
+
+    let erasure = LogErasure {
+        group: group(),
+        place: ConvSeq(3),
+        author: message.sender,
+        msg_id: message.msg_id,
+        timestamp: at(1, 41),
+    };
+    let erasing = Flush { log_erasures: vec![erasure], ..flush };
+    store.materialize(SHARD, &erasing, checkpoint).await.unwrap();
+    let logged = raw::rows::<(Vec<u8>,)>(&session, "SELECT message FROM apart.group_log").await;
+    assert!(logged.len() == 1 && logged[0].0.len() < 300, "the body is still there");
+}
+
+/// What a flush costs a cluster: requests, most of them of one partition each.
+#[tokio::test]
+async fn a_flush_is_a_few_requests_for_each_account() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("requests").await.unwrap();
+    for (people, expected) in [(1, 32), (5, 72)] {
+        let (flush, checkpoint) = busy_flush(people);
+        let before = store.requests();
+        store.materialize(SHARD, &flush, checkpoint).await.unwrap();
+        let found = store.requests() - before;
+        eprintln!("10 accounts with 5 messages of {people} people each: {found} requests");
+        assert_eq!(found, expected);
+    }
+}
+
+/// Ten accounts that got five messages each, with marks of every conversation.
+fn busy_flush(people: u64) -> (Flush, Checkpoint) {
+    let (first, checkpoint) = flush(1, 40);
+    let timestamp = at(1, 40);
+    let mut flush = Flush {
+        accounts: Vec::new(),
+        inbox: Vec::new(),
+        index: Vec::new(),
+        marks: Vec::new(),
+        groups: Vec::new(),
+        logs: Vec::new(),
+        outbox: Vec::new(),
+        peers: vec![PeerRow { forget_items: false, ..peer(0, 1, 40) }],
+        ..first
+    };
+    let count = ShardCount::new(1024).unwrap();
+    let id = |number: u64| AccountId::in_shard(SHARD.shard, count, TenantNo(0), number.into());
+    for account in (1000..1010).map(id) {
+        let state = iris_core::account::Account::new(ShardSeq(40));
+        let (relations, memberships) = (false, false);
+        flush.accounts.push(AccountRow { account, state, relations, memberships, timestamp });
+        let item = |seq| InboxItem {
+            seq: InboxSeq(seq),
+            clock: Hlc(seq),
+            content: InboxContent::Message(said(seq, 100)),
+        };
+        flush.inbox.push(InboxRun { account, items: (1..=5).map(item).collect(), timestamp });
+        for seq in 1..=5 {
+            let (conversation, clock) = (Address::Account(id(seq % people)), Hlc(seq));
+            let place = InboxSeq(seq);
+            flush.index.push(IndexRow { account, conversation, clock, place, timestamp });
+        }
+        for with in (0..people).map(id) {
+            let mark = Mark { own_read: Hlc(7), delivered: Hlc(9), read: Hlc(9), version: 3 };
+            flush.marks.push(MarkRow { account, with, mark });
+        }
+    }
+    (flush, checkpoint)
 }
 
 #[tokio::test]

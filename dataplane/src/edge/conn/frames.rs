@@ -77,6 +77,7 @@ impl<W: Sink> Conn<'_, W> {
                 | FrameType::SendNack
                 | FrameType::Deliver
                 | FrameType::Page
+                | FrameType::LogPage
                 | FrameType::Challenge
                 | FrameType::CallResult
                 | FrameType::GoAway

@@ -10,7 +10,8 @@ use futures::StreamExt as _;
 use iris_core::account::Account;
 use iris_core::clock::Hlc;
 use iris_core::entry::Entry;
-use iris_core::id::{AccountId, LaneId, ShardId};
+use iris_core::group::Group;
+use iris_core::id::{AccountId, GroupId, LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::shard::{OutboxItem, Peer, Recovered};
 use iris_core::takeover::{EpochRow, LogPart, log_parts};
@@ -20,7 +21,7 @@ use iris_store::{Checkpoint, ShardRef, StoreError};
 use super::super::takeover::{LaneTail, TakeoverError};
 use super::{AcquireError, Acquirer};
 
-/// Accounts read at once for one shard.
+/// Accounts, or groups, read at once for one shard.
 const LOADS_AT_ONCE: usize = 16;
 
 /// What the source of a planned move hands over: everything released, nothing left to replay.
@@ -44,13 +45,14 @@ impl Acquirer {
             async { self.peers(at.shard).await.map_err(AcquireError::from) },
             self.tail(at, epoch, checkpoint),
         )?;
-        let accounts = self.accounts(&tail).await?;
+        let (accounts, groups) = tokio::try_join!(self.accounts(&tail), self.groups(&tail))?;
         Ok(Recovered {
             checkpoint: checkpoint.map(|c| c.pos).unwrap_or_default(),
             clock: checkpoint.map(|c| c.clock).unwrap_or_default(),
             peers,
             tail,
             accounts,
+            groups,
         })
     }
 
@@ -72,6 +74,8 @@ impl Acquirer {
             peers: with_items(hot.peers, items),
             tail: Vec::new(),
             accounts: hot.accounts,
+            // Their rows are written, and read when somebody writes to them.
+            groups: BTreeMap::new(),
         })
     }
 
@@ -139,6 +143,22 @@ impl Acquirer {
             accounts.insert(account, state);
         }
         Ok(accounts)
+    }
+
+    async fn groups(
+        &self,
+        tail: &[Entry],
+    ) -> Result<BTreeMap<GroupId, Option<Group>>, AcquireError> {
+        let reads = Recovered::groups_of_tail(tail)
+            .into_iter()
+            .map(|group| async move { self.store.group(group).await.map(|state| (group, state)) });
+        let mut reads = futures::stream::iter(reads).buffer_unordered(LOADS_AT_ONCE);
+        let mut groups = BTreeMap::new();
+        while let Some(read) = reads.next().await {
+            let (group, state) = read.map_err(TakeoverError::from)?;
+            groups.insert(group, state);
+        }
+        Ok(groups)
     }
 }
 

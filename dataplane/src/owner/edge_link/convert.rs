@@ -1,6 +1,9 @@
 //! Client frames to inputs of shards. Every field of every frame is checked here, where the first part
 //! of Iris decodes it; what is wrong ends its connection and nothing else.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,8 +15,8 @@ use iris_core::limits;
 use iris_core::seq::InboxSeq;
 use iris_core::shard::{Attach, Conn, Input, LinkNo};
 use iris_proto::client_frames::{
-    FromClient, fetch_from_wire, receipt_from_wire, send_from_wire, signal_from_wire,
-    subscribe_from_wire, wish_from_wire,
+    FromClient, PageOf, fetch_from_wire, list_members_from_wire, receipt_from_wire, send_from_wire,
+    signal_from_wire, subscribe_from_wire, wish_from_wire,
 };
 use iris_proto::frame::FrameType;
 use iris_proto::peer::{self, Closed, EdgeItem, Frame, OwnerItem, edge_item, owner_item};
@@ -153,7 +156,10 @@ fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> 
             let corr = corr_of(&frame, "FETCH without a correlation id")?;
             let fetch: client::Fetch = decode(frame.payload, "FETCH")?;
             let fetch = fetch_from_wire(fetch).map_err(|_| protocol("a field of FETCH"))?;
-            Ok(Some(Input::Fetch { conn, corr, fetch }))
+            Ok(Some(match fetch {
+                PageOf::History(fetch) => Input::Fetch { conn, corr, fetch },
+                PageOf::Log(fetch) => Input::FetchLog { conn, corr, fetch },
+            }))
         }
         Some(kind @ (FrameType::Subscribe | FrameType::Unsubscribe)) => {
             let corr = corr_of(&frame, "SUBSCRIBE without a correlation id")?;
@@ -178,6 +184,7 @@ fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> 
             | FrameType::SendNack
             | FrameType::Deliver
             | FrameType::Page
+            | FrameType::LogPage
             | FrameType::Receipt
             | FrameType::Challenge
             | FrameType::CallResult
@@ -206,6 +213,14 @@ fn call_input(conn: Conn, corr: u32, call: client::Call) -> Result<Option<Input>
         }
         Some(client::call::Op::ListWishes(client::ListWishes {})) => {
             Ok(Some(Input::ListWishes { conn, corr }))
+        }
+        Some(client::call::Op::ListGroups(client::ListGroups {})) => {
+            Ok(Some(Input::ListGroups { conn, corr }))
+        }
+        Some(client::call::Op::ListMembers(list)) => {
+            let part = list_members_from_wire(&list);
+            let (group, after) = part.map_err(|_| protocol("a field of LIST_MEMBERS"))?;
+            Ok(Some(Input::Roster { conn, corr, group, after }))
         }
         // Handles are looked up by the edge, in the directory.
         Some(client::call::Op::FindAccount(_)) | None => Err(protocol("an unknown CALL")),

@@ -1,5 +1,8 @@
 //! What a lane asks of the store. Each job ends with a value that the lane takes as an input.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use iris_store::{Checkpoint, LogRow, ShardRef, StoreError};
 
 use super::super::metrics::OwnerMetrics;
 use super::Lane;
+use super::groups::{Asked, OfGroup};
 
 /// How often a flush is tried before the shard captures it anew.
 const FLUSH_TRIES: u32 = 8;
@@ -50,6 +54,8 @@ pub(super) enum Done {
     },
     /// A page of history was read, or not.
     Fetched { shard: ShardId, asked: Fetching, page: Result<HistoryPage, StoreError> },
+    /// Something of a group was read, or not.
+    OfGroup { shard: ShardId, done: OfGroup },
     /// The rows of a flush are written, or not.
     Flushed { shard: ShardId, written: bool, rows: usize },
 }
@@ -103,6 +109,7 @@ impl Lane {
                 let page = page.ok();
                 self.feed(shard, Input::Fetched { account, conn, corr, fetch, page });
             }
+            Done::OfGroup { shard, done } => self.finish_of_group(shard, done),
             Done::Flushed { shard, written, rows } => {
                 let outcome = if written { "written" } else { "failed" };
                 self.deps.metrics.flushes.with_label_values(&[outcome]).inc();
@@ -270,6 +277,13 @@ impl Lane {
             Action::Fetch { shard, account, conn, corr, fetch } => {
                 self.fetch(shard, Fetching { account, conn, corr, fetch });
             }
+            Action::LoadGroup { shard, group } => self.load_group(shard, group),
+            Action::ReadRoster { shard, account, conn, corr, group, after } => {
+                self.read_roster(shard, Asked { account, conn, corr }, (group, after));
+            }
+            Action::ReadLog { shard, account, conn, corr, fetch } => {
+                self.read_log(shard, Asked { account, conn, corr }, fetch);
+            }
             Action::Signal { to, signal } => self.deps.router.signal(to, signal),
             Action::ToConn { shard, conn, what } => self.tell_conn(shard, conn, what),
             Action::Answer { token, answer } => self.answer(token, answer),
@@ -290,9 +304,8 @@ fn count(metrics: &OwnerMetrics, entries: &[Entry]) {
     for entry in entries {
         match &entry.op {
             Op::Sent { .. } => metrics.accepted.inc(),
-            Op::Received { outcome: Received::Delivered { .. }, .. } => metrics.received.inc(),
-            Op::Received { .. }
-            | Op::AccountCreated { .. }
+            Op::Received { outcome, .. } => count_received(metrics, outcome),
+            Op::AccountCreated { .. }
             | Op::DeviceAdded { .. }
             | Op::DeviceRevoked { .. }
             | Op::RefreshRotated { .. }
@@ -301,5 +314,17 @@ fn count(metrics: &OwnerMetrics, entries: &[Entry]) {
             | Op::Progress(_) => {}
             Op::Marked { .. } => metrics.marked.inc(),
         }
+    }
+}
+
+fn count_received(metrics: &OwnerMetrics, outcome: &Received) {
+    match outcome {
+        Received::Delivered { .. } => metrics.received.inc(),
+        Received::Ordered { .. } => metrics.group_messages.inc(),
+        Received::Shared { places, .. } => metrics.group_places.inc_by(places.len() as u64),
+        Received::Refused { .. }
+        | Received::Noticed { .. }
+        | Received::Marked { .. }
+        | Received::Dropped => {}
     }
 }

@@ -10,8 +10,8 @@ use iris_core::shard::{
 use iris_core::signal::Signal;
 use iris_proto::client;
 use iris_proto::client_frames::{
-    deliver_to_wire, page_to_wire, presence_to_wire, receipt_to_wire, typing_to_wire,
-    wishes_to_wire,
+    deliver_to_wire, head_to_wire, log_page_to_wire, memberships_to_wire, page_to_wire,
+    presence_to_wire, receipt_to_wire, roster_to_wire, typing_to_wire, wishes_to_wire,
 };
 use iris_proto::frame::FrameType;
 use iris_proto::peer::{
@@ -84,6 +84,12 @@ impl Lane {
                 frame(FrameType::Signal, &presence_to_wire(of, presence))
             }
             ToConn::Typing(typing) => frame(FrameType::Signal, &typing_to_wire(typing)),
+            ToConn::Head { group, head } => frame(FrameType::Signal, &head_to_wire(group, head)),
+            ToConn::LogPage { corr, device, messages, more } => {
+                let Some(account) = self.account_of(shard, conn) else { return };
+                let page = log_page_to_wire(account, device, &messages, more);
+                correlated(FrameType::LogPage, corr, &page)
+            }
             ToConn::Page { corr, device, items, next } => {
                 let Some(account) = self.account_of(shard, conn) else { return };
                 let page = page_to_wire(account, device, &items, next);
@@ -226,6 +232,14 @@ fn result(corr: u32, answer: CallAnswer) -> owner_item::Kind {
         CallAnswer::Wishes(relations) => {
             let wishes = wishes_to_wire(&relations);
             (0, String::new(), Some(client::call_result::Result::Wishes(wishes)))
+        }
+        CallAnswer::Groups(groups) => {
+            let groups = memberships_to_wire(&groups);
+            (0, String::new(), Some(client::call_result::Result::Groups(groups)))
+        }
+        CallAnswer::Roster(page) => {
+            let roster = roster_to_wire(&page);
+            (0, String::new(), Some(client::call_result::Result::Roster(roster)))
         }
     };
     let retry_after_ms = if code >= Code::OwnerMoving.number() { 200 } else { 0 };

@@ -7,11 +7,12 @@ use bytes::BytesMut;
 use iris_core::clock::MonoUs;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
 use iris_core::message::{Address, Bodies};
-use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 use iris_proto::client::{self as wire, inbox_entry::Kind};
 use iris_proto::frame::{Frame, FrameType, encode_message};
 use prost::Message;
 
+use crate::groups::Groups;
 use crate::key::{DeviceKey, Seed};
 use crate::session::{Config, Draft, Effect, Event, Input, Session, Start, Target, Ticket};
 use crate::store::Record;
@@ -46,6 +47,7 @@ pub(super) fn start() -> Start {
         marks: 0,
         next_client_seq: ClientSeq(1),
         undecided: VecDeque::new(),
+        groups: Groups { listed: true, ..Groups::default() },
         seed: 7,
     }
 }
@@ -74,6 +76,7 @@ pub(super) fn deliver(first: u64, count: u64) -> wire::Deliver {
             expires_at_ms: 0,
             clock: n,
             about: None,
+            in_group: None,
         })),
     };
     wire::Deliver { first_inbox_seq: first, entries: (first..first + count).map(entry).collect() }
@@ -158,6 +161,8 @@ impl Rig {
             bodies: Bodies::Shared(vec![b'x'; body].into()),
             expires_at_ms: 0,
             about: None,
+            change: None,
+            roster: ConvSeq(0),
         };
         let seq = self.session.submit(&draft, &mut out).unwrap();
         self.perform(out);
@@ -172,6 +177,7 @@ impl Rig {
 
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut places = (0, 0);
+        let mut logged = 0;
         for effect in effects {
             match effect {
                 Effect::Dial(target) => self.dials.push(target),
@@ -192,12 +198,16 @@ impl Rig {
                     if let Event::Placed(place) = &event {
                         places = (places.0 + 1, places.1 + place.weight());
                     }
+                    logged += usize::from(matches!(event, Event::Logged(_)));
                     self.events.push(event);
                 }
             }
         }
         if self.eager && places.0 > 0 {
             self.input(Input::Consumed { places: places.0, bytes: places.1 });
+        }
+        if self.eager && logged > 0 {
+            self.input(Input::LogTaken(logged));
         }
         if self.instant && self.issued > Ticket(0) {
             let mut out = Vec::new();

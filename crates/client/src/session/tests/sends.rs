@@ -9,7 +9,7 @@ use crate::store::Record;
 use iris_core::clock::MonoUs;
 use iris_core::id::{AccountId, MsgId};
 use iris_core::message::{Address, Bodies};
-use iris_core::seq::ClientSeq;
+use iris_core::seq::{ClientSeq, ConvSeq};
 
 fn ack(upto: u64) -> wire::SendAck {
     wire::SendAck { client_seq: upto, ..wire::SendAck::default() }
@@ -198,6 +198,8 @@ fn messages_that_cannot_be_sent_get_no_number() {
         bodies: Bodies::Shared(vec![b'x'; bytes].into()),
         expires_at_ms: 0,
         about: None,
+        change: None,
+        roster: ConvSeq(0),
     };
     let large = rig.session.submit(&draft(65_537), &mut out);
     assert_eq!(large, Err(Unsendable::TooLarge));

@@ -1,6 +1,8 @@
 //! People, their devices with disks that lose what was not synced, a network that loses what was under
 //! way, and a server that keeps its promises and no more.
 
+mod end;
+mod groups;
 mod server;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,16 +11,17 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use iris_core::clock::MonoUs;
 use iris_core::id::{AccountId, DeviceNo, MsgId};
-use iris_core::message::{Address, Bodies};
-use iris_core::seq::ClientSeq;
+use iris_core::message::Bodies;
+use iris_core::seq::ConvSeq;
 use iris_proto::client as wire;
 use iris_proto::frame::{Frame, FrameType, encode_message};
 use prost::Message;
 
 use crate::key::{DeviceKey, Seed};
-use crate::place::Content;
 use crate::session::{Config, Draft, Effect, Event, Input, Outcome, Session, Start, Ticket};
 use crate::store::{HistoryMax, Record, State};
+
+pub(super) use groups::TARGETS;
 
 pub(super) const PEOPLE: usize = 2;
 /// Two for each person.
@@ -38,8 +41,20 @@ pub(super) enum Step {
     Repeat(usize),
     GoAway(usize, u32),
     EndToken(usize),
+    LogFault(usize, LogFault),
     Consume(usize),
     Time(u64),
+}
+
+/// What the next FETCH of a log meets.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LogFault {
+    /// It is put off.
+    Later,
+    /// Nothing yet.
+    Empty,
+    /// What was there before is there again.
+    Overlap,
 }
 
 /// How often what happened.
@@ -52,6 +67,8 @@ pub(super) struct Seen {
     pub(super) answered_again: u64,
     pub(super) lost_unsynced: u64,
     pub(super) accepted: usize,
+    pub(super) logged: u64,
+    pub(super) log_faults: u64,
 }
 
 struct Device {
@@ -69,6 +86,13 @@ struct Device {
     offered: usize,
     offered_bytes: usize,
     offered_last: u64,
+    /// The same of the large group's log.
+    offered_log: usize,
+    offered_log_last: u64,
+    log_fault: Option<LogFault>,
+    log_faults: u64,
+    /// On the server: the head that the connection was told of.
+    head_told: usize,
     /// On the server: attached, how far delivered, told of which decision, and the next NACK.
     attached: bool,
     delivered: u64,
@@ -82,7 +106,17 @@ struct Device {
 
 #[derive(Clone)]
 enum Item {
-    Message { from: usize, seq: u64, payload: Bytes, own: bool },
+    Message {
+        from: usize,
+        seq: u64,
+        payload: Bytes,
+        own: bool,
+    },
+    /// A message of a group, by its place from 0.
+    InGroup {
+        group: usize,
+        at: usize,
+    },
 }
 
 #[derive(Default)]
@@ -96,6 +130,10 @@ pub(super) struct World {
     devices: Vec<Device>,
     senders: Vec<Sender>,
     inboxes: Vec<Vec<Item>>,
+    /// The small group and the large one: who wrote what, in their orders.
+    orders: [Vec<(usize, Bytes)>; 2],
+    /// Of the large one's log, for everybody to read.
+    readable: usize,
     /// Decided and not yet durable: nobody hears of them.
     committed: Vec<usize>,
     tokens: u64,
@@ -129,6 +167,7 @@ fn session(device: usize, disk: &State, seed: u64) -> Session {
             marks: disk.marks_version,
             next_client_seq: disk.next_client_seq,
             undecided: disk.undecided.clone(),
+            groups: disk.groups.clone(),
             seed,
         },
     )
@@ -137,7 +176,7 @@ fn session(device: usize, disk: &State, seed: u64) -> Session {
 impl World {
     pub(super) fn new() -> Self {
         let device = |n| {
-            let disk = State::new(HistoryMax::PERSON);
+            let disk = groups::disk(n);
             Device {
                 session: session(n, &disk, n as u64),
                 disk,
@@ -151,6 +190,11 @@ impl World {
                 offered: 0,
                 offered_bytes: 0,
                 offered_last: 0,
+                offered_log: 0,
+                offered_log_last: 1,
+                log_fault: None,
+                log_faults: 0,
+                head_told: 0,
                 attached: false,
                 delivered: 0,
                 told: 0,
@@ -165,7 +209,9 @@ impl World {
             now: MonoUs(0),
             devices: (0..DEVICES).map(device).collect(),
             senders: (0..DEVICES).map(|_| Sender::default()).collect(),
-            inboxes: vec![Vec::new(); PEOPLE],
+            inboxes: vec![groups::first_items(); PEOPLE],
+            orders: groups::orders(),
+            readable: 1,
             committed: vec![0; PEOPLE],
             tokens: 0,
             answered_again: 0,
@@ -190,6 +236,7 @@ impl World {
                 self.push(d, FrameType::GoAway, &go);
             }
             Step::EndToken(d) => self.end_token(d),
+            Step::LogFault(d, fault) => self.devices[d].log_fault = Some(fault),
             Step::Consume(d) => self.consume(d),
             Step::Time(ms) => self.now = MonoUs(self.now.0 + ms * 1000),
         }
@@ -214,11 +261,13 @@ impl World {
     fn submit(&mut self, from: usize, to: usize, body: u8) {
         let mut out = Vec::new();
         let draft = Draft {
-            to: Address::Account(account(to)),
+            to: groups::address(to),
             msg_id: MsgId([body; 16]),
             bodies: Bodies::Shared(vec![body; usize::from(body)].into()),
             expires_at_ms: 0,
             about: None,
+            change: None,
+            roster: ConvSeq(0),
         };
         self.devices[from].session.submit(&draft, &mut out).unwrap();
         self.perform(from, out);
@@ -309,6 +358,7 @@ impl World {
         device.to_server.clear();
         device.to_client.clear();
         (device.offered, device.offered_bytes) = (0, 0);
+        device.offered_log = 0;
         device.session = session(d, &device.disk, self.seeds);
     }
 
@@ -316,7 +366,9 @@ impl World {
         let device = &mut self.devices[d];
         let places = std::mem::take(&mut device.offered);
         let bytes = std::mem::take(&mut device.offered_bytes);
+        let logged = std::mem::take(&mut device.offered_log);
         self.input(d, Input::Consumed { places, bytes });
+        self.input(d, Input::LogTaken(logged));
     }
 
     fn pass_to_client(&mut self, d: usize, n: usize) {
@@ -329,67 +381,15 @@ impl World {
     }
 
     fn push(&mut self, d: usize, kind: FrameType, message: &impl Message) {
+        self.answer(d, kind, None, message);
+    }
+
+    fn answer(&mut self, d: usize, kind: FrameType, corr: Option<u32>, message: &impl Message) {
         let device = &mut self.devices[d];
         if device.connected && device.attached {
             let mut bytes = BytesMut::new();
-            encode_message(&mut bytes, kind, None, message);
+            encode_message(&mut bytes, kind, corr, message);
             device.to_client.push_back(Frame::decode(&mut bytes, 1 << 20).unwrap().unwrap());
-        }
-    }
-
-    // The end.
-
-    /// No more faults: everything settles.
-    pub(super) fn heal(&mut self) {
-        for _ in 0..400 {
-            for d in 0..DEVICES {
-                self.devices[d].nack = None;
-                self.pass_to_server(d, usize::MAX);
-                self.pass_to_client(d, usize::MAX);
-                self.sync(d);
-                self.consume(d);
-            }
-            self.commit();
-            self.now = MonoUs(self.now.0 + 300_000);
-            self.settle();
-        }
-    }
-
-    pub(super) fn check(&self) {
-        for (d, device) in self.devices.iter().enumerate() {
-            assert_eq!(device.session.stopped(), None);
-            assert!(device.session.is_open(), "{d} is connected in the end");
-            assert_eq!(device.session.undecided(), 0, "{d}: everything is decided");
-            let decided = &self.senders[d].decided;
-            assert_eq!(decided.len(), device.synced_binds.len(), "{d}: as many as were bound");
-            for (seq, (payload, refused)) in (1u64..).zip(decided) {
-                assert_eq!(device.synced_binds.get(&seq), Some(payload), "as it was bound");
-                // A decision may have been told to a process that died.
-                if let Some(outcome) = device.outcomes.get(&seq) {
-                    let expected =
-                        refused.map_or(Outcome::Accepted, |code| Outcome::Refused { code });
-                    assert_eq!(*outcome, expected, "{d}/{seq}");
-                }
-            }
-            let items = &self.inboxes[person(d)];
-            assert_eq!(device.disk.history.len(), items.len(), "{d}: everything is on the disk");
-            for ((n, place), item) in (1..).zip(&device.disk.history).zip(items) {
-                let Item::Message { from, seq, payload, own } = item;
-                assert_eq!(place.seq.0, n);
-                let send = wire::Send::decode(payload.clone()).unwrap();
-                match &place.content {
-                    Content::Incoming(incoming) => {
-                        assert!(!own);
-                        assert_eq!(incoming.body, send.body);
-                        assert_eq!(incoming.sender.account, account(person(*from)));
-                    }
-                    Content::Sent(sent) => {
-                        assert!(own);
-                        assert_eq!(sent.client_seq, ClientSeq(*seq));
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
         }
     }
 }
@@ -428,6 +428,13 @@ impl Device {
             | Event::Presence { .. }
             | Event::Typing(_)
             | Event::Acked { .. } => {}
+            Event::Logged(place) => {
+                let at = place.in_group().unwrap().place.0;
+                assert_eq!(at, self.offered_log_last + 1, "in order, each once");
+                self.offered_log_last = at;
+                self.offered_log += 1;
+            }
+            Event::GroupGap(skipped) => panic!("{skipped:?}"),
             Event::Missed { .. } => panic!("nothing expires here"),
         }
     }
@@ -437,20 +444,5 @@ impl Device {
         self.counters.resent += counters.resent;
         self.counters.nacks += counters.nacks;
         self.counters.redelivered += counters.redelivered;
-    }
-}
-
-impl Seen {
-    pub(super) fn add(&mut self, world: &World) {
-        self.answered_again += world.answered_again;
-        for (device, sender) in world.devices.iter().zip(&world.senders) {
-            let counters = device.session.counters();
-            self.resent += counters.resent + device.counters.resent;
-            self.nacks += counters.nacks + device.counters.nacks;
-            self.redelivered += counters.redelivered + device.counters.redelivered;
-            self.lost_unsynced += device.lost_unsynced;
-            self.refused += sender.decided.iter().filter(|(_, code)| code.is_some()).count();
-            self.accepted += sender.decided.iter().filter(|(_, code)| code.is_none()).count();
-        }
     }
 }

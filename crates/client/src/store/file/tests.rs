@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use iris_core::clock::Hlc;
-use iris_core::id::{AccountId, DeviceId, DeviceNo, MsgId};
-use iris_core::message::Address;
-use iris_core::seq::{ClientSeq, InboxSeq};
+use iris_core::group::Change;
+use iris_core::id::{AccountId, DeviceId, DeviceNo, GroupId, MsgId};
+use iris_core::message::{About, Act, Address};
+use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 use iris_proto::client as wire;
-use iris_proto::client_frames::address_to_wire;
+use iris_proto::client_frames::{ToldPlace, address_to_wire};
 use proptest::prelude::*;
 use prost::Message as _;
 
@@ -53,6 +54,7 @@ fn incoming(seq: u64) -> Place {
         expires_at_ms: 0,
         clock: Hlc(seq),
         about: None,
+        in_group: None,
     });
     Place { seq: InboxSeq(seq), clock_ms: seq, content }
 }
@@ -80,6 +82,66 @@ fn everything_is_there_after_a_restart() {
     assert_eq!(after.next_client_seq, ClientSeq(3));
     assert_eq!(after.undecided.len(), 1);
     assert_eq!(after.login.unwrap().handle, "ada");
+}
+
+fn in_group(seq: u64, place: u64) -> Place {
+    let mut found = incoming(seq);
+    let Content::Incoming(message) = &mut found.content else { panic!() };
+    message.in_group = Some(Box::new(ToldPlace {
+        group: GroupId::from_bytes(&[9; 16]).unwrap(),
+        place: ConvSeq(place),
+        change: (place == 3).then(|| Change::Add(vec![account(1)])),
+        pulls: place >= 5,
+    }));
+    found
+}
+
+#[test]
+fn how_far_groups_are_is_there_after_a_restart_and_a_rewrite() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = FileStore::open(directory.path(), MAX).unwrap();
+    store.append(login(), true).unwrap();
+    let listed = Record::Groups { listed: true, holes: 0, known: Vec::new() };
+    let places = (1..).zip(3..=5).map(|(seq, place)| in_group(seq, place)).collect();
+    store.append(vec![listed, Record::Placed { stream_gen: 1, places }], true).unwrap();
+    let messages: Vec<_> = (6..200).map(|place| in_group(0, place)).collect();
+    store.append(vec![Record::Logged { messages }], true).unwrap();
+    let before = store.state().clone();
+    let known = *before.groups.get(GroupId::from_bytes(&[9; 16]).unwrap()).unwrap();
+    assert_eq!((known.last, known.pulls, known.gaps), (ConvSeq(199), Some(ConvSeq(5)), 0));
+    assert_eq!(before.logged.len(), MAX.messages, "the newest of them");
+    drop(store);
+    assert_eq!(reopened(directory.path()), before);
+    // A rewritten journal has fewer messages, and knows as much.
+    let mut again = State::new(MAX);
+    before.records().for_each(|record| again.apply(record));
+    assert_eq!(again, before);
+}
+
+#[test]
+fn a_deleted_message_of_a_log_leaves_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = FileStore::open(directory.path(), MAX).unwrap();
+    store.append(login(), true).unwrap();
+    let places = (1..).zip(3..=5).map(|(seq, place)| in_group(seq, place)).collect();
+    store.append(vec![Record::Placed { stream_gen: 1, places }], true).unwrap();
+    let mut deletes = in_group(0, 7);
+    let Content::Incoming(message) = &mut deletes.content else { panic!() };
+    (message.msg_id, message.body) = (MsgId([2; 16]), Bytes::new());
+    message.about = Some(About {
+        act: Act::Delete,
+        author: account(2),
+        msg_id: MsgId([1; 16]),
+        clock: Hlc(6),
+        place: ConvSeq(6),
+    });
+    let messages = vec![in_group(0, 6), deletes];
+    store.append(vec![Record::Logged { messages }], true).unwrap();
+    let bodies = store.state().logged.iter().map(|place| match &place.content {
+        Content::Incoming(message) => message.body.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(bodies.collect::<Vec<_>>(), [0, 0]);
 }
 
 #[test]

@@ -122,8 +122,13 @@ impl World {
                 peers.insert(*peer, Peer::recovered(numbers, *pos, items));
             }
         }
-        let recovered = Recovered { checkpoint, clock, peers, accounts: accounts.collect(), tail };
-        let policy = Policy { history: self.history, rates: Rates::default() };
+        let (accounts, groups) = (accounts.collect(), BTreeMap::new());
+        let recovered = Recovered { checkpoint, clock, peers, accounts, groups, tail };
+        let policy = Policy {
+            history: self.history,
+            rates: Rates::default(),
+            groups: crate::group::Sizes::default(),
+        };
         let shard = Shard::recover(key, policy, self.now.mono, recovered).unwrap();
         let mut out = Vec::new();
         let block = self.engine.next_block();
@@ -172,8 +177,12 @@ impl World {
                 Action::LoadMarks { shard, account, conn, .. } => {
                     self.loads.push_back((shard, Load::Marks(account, conn)));
                 }
-                // These clients fetch nothing, and watch nobody.
-                Action::Fetch { .. } | Action::Signal { .. } => {}
+                // These clients fetch nothing, watch nobody, and are in no group.
+                Action::Fetch { .. }
+                | Action::Signal { .. }
+                | Action::LoadGroup { .. }
+                | Action::ReadRoster { .. }
+                | Action::ReadLog { .. } => {}
                 Action::ToConn { conn, what, .. } => self.to_clients.push_back((conn, what)),
                 Action::Answer { .. } => {}
                 // The other shard is not served at the moment: it is pushed to again later.

@@ -6,7 +6,7 @@ use crate::code::Code;
 use crate::entry::Op;
 use crate::id::AccountId;
 use crate::message::{Message, Parcel};
-use crate::seq::InboxSeq;
+use crate::seq::{ConvSeq, InboxSeq};
 use crate::shard::{Conn, Effect, Fetch, HistoryPage, Input, ToConn};
 
 /// A message that erases another one, decided but not released.
@@ -197,6 +197,7 @@ fn erased_messages_that_are_remembered_are_bounded() {
         author: remote(2),
         msg_id: MsgId([n.to_be_bytes(), n.to_be_bytes()].concat().try_into().unwrap()),
         clock: Hlc(n),
+        place: ConvSeq(0),
     };
     let most = u64::try_from(limits::ERASED_REMEMBERED).unwrap();
     (0..=most).for_each(|n| erased.remember(&about(n), InboxSeq(n)));

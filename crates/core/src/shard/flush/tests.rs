@@ -7,6 +7,7 @@ use crate::seq::{ClientSeq, Epoch, HomeGen};
 use crate::shard::{Recovered, ShardKey};
 
 use super::*;
+use crate::clock::Hlc;
 
 const NOW: WallMs = WallMs(1_000_000);
 
@@ -37,7 +38,11 @@ fn an_inherited_item_gets_a_row_and_holds_no_checkpoint_back() {
     let recovered = Recovered { checkpoint: ShardSeq(24), tail, ..Recovered::default() };
     let count = ShardCount::new(4).expect("a power of two");
     let key = ShardKey { id: ShardId::new(0), count, home_gen: HomeGen(0), epoch: Epoch(2) };
-    let policy = Policy { history: true, rates: crate::rate::Rates::default() };
+    let policy = Policy {
+        history: true,
+        rates: crate::rate::Rates::default(),
+        groups: crate::group::Sizes::default(),
+    };
     let mut shard = Shard::recover(key, policy, MonoUs(0), recovered).expect("no hole");
     let mut effects = Vec::new();
     let from = ShardId::new(3);

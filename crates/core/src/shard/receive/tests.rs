@@ -17,7 +17,11 @@ fn now() -> Now {
 fn shard() -> (Shard, AccountId) {
     let count = ShardCount::new(2).unwrap();
     let key = ShardKey { id: ShardId::new(0), count, home_gen: HomeGen(0), epoch: Epoch(1) };
-    let policy = Policy { history: true, rates: crate::rate::Rates::default() };
+    let policy = Policy {
+        history: true,
+        rates: crate::rate::Rates::default(),
+        groups: crate::group::Sizes::default(),
+    };
     let shard = Shard::recover(key, policy, MonoUs(0), Recovered::default()).unwrap();
     (shard, AccountId::in_shard(key.id, count, TenantNo(0), 7))
 }

@@ -5,81 +5,66 @@
 
 use std::ops::ControlFlow;
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use iris_core::clock::Hlc;
 use iris_core::id::AccountId;
 use iris_core::limits;
 use iris_core::mark::Mark;
 use iris_core::shard::{MarkRow, MarksPage};
+use scylla::value::MaybeUnset;
 
 use crate::StoreError;
 use crate::cassandra::client::{Client, Kind, Statement, undecodable};
-use crate::cassandra::derived::Slots;
+use crate::cassandra::derived::Together;
 use crate::cassandra::value::{bigint, number};
 
 /// Rows of one page.
 const PAGE: i32 = 1024;
-/// Rows that are written at once.
-const WRITES_AT_ONCE: usize = 16;
 const COLUMNS: [&str; 4] = ["own_read", "delivered", "other_read", "version"];
 
 type Row = (Vec<u8>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
 #[derive(Debug)]
 pub(in crate::cassandra) struct ConversationMark {
-    raise: [Statement; 4],
+    raise: Statement,
     read: Statement,
 }
 
 impl ConversationMark {
     pub(super) async fn prepare(client: &Client) -> Result<Self, StoreError> {
-        let raise = async |column| {
-            let cql = format!(
-                "UPDATE {{keyspace}}.conversation_mark USING TIMESTAMP ? SET {column} = ? \
-                 WHERE account = ? AND other = ?"
-            );
-            client.prepare(Kind::Write, &cql).await
-        };
-        let [own_read, delivered, other_read, version] = COLUMNS;
+        let raise = "UPDATE {keyspace}.conversation_mark USING TIMESTAMP ? \
+                     SET own_read = ?, delivered = ?, other_read = ?, version = ? \
+                     WHERE account = ? AND other = ?";
         let read = "SELECT other, own_read, delivered, other_read, version \
                     FROM {keyspace}.conversation_mark WHERE account = ? AND other > ?";
         Ok(Self {
-            raise: [
-                raise(own_read).await?,
-                raise(delivered).await?,
-                raise(other_read).await?,
-                raise(version).await?,
-            ],
+            raise: client.prepare(Kind::Write, raise).await?,
             read: client.prepare(Kind::Read, read).await?,
         })
     }
 
-    pub(in crate::cassandra) async fn write(
-        &self,
-        client: &Client,
-        slots: &Slots,
-        rows: &[MarkRow],
+    /// Adds a mark to what is written to its account's partition. Cells of one value are one statement,
+    /// those that are 0 none.
+    pub(in crate::cassandra) fn add<'a>(
+        &'a self,
+        row: &MarkRow,
+        together: &mut Together<'a>,
     ) -> Result<(), StoreError> {
-        let writes = rows.iter().copied().map(|row| self.raise(client, slots, row));
-        futures::stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
-    }
-
-    async fn raise(&self, client: &Client, slots: &Slots, row: MarkRow) -> Result<(), StoreError> {
         let Mark { own_read, delivered, read, version } = row.mark;
-        let values = [own_read.0, delivered.0, read.0, version];
-        let mut statements = Vec::new();
-        let mut bound = Vec::new();
-        for (statement, value) in self.raise.iter().zip(values).filter(|(_, value)| *value != 0) {
-            let value = bigint("mark", value)?;
-            statements.push(statement);
-            bound.push((value, value, row.account.to_bytes(), row.with.to_bytes()));
+        let cells = [own_read.0, delivered.0, read.0, version];
+        for (index, value) in cells.into_iter().enumerate() {
+            if value == 0 || cells[..index].contains(&value) {
+                continue;
+            }
+            let stamp = bigint("mark", value)?;
+            let cell = |other| {
+                if other == value { MaybeUnset::Set(stamp) } else { MaybeUnset::Unset }
+            };
+            let [own_read, delivered, read, version] = cells.map(cell);
+            let key = (row.account.to_bytes(), row.with.to_bytes());
+            let values = (stamp, own_read, delivered, read, version, key.0, key.1);
+            together.add_own(&self.raise, values);
         }
-        let _slot = slots.take().await?;
-        match (statements.as_slice(), bound.as_slice()) {
-            ([], _) => Ok(()),
-            ([statement], [values]) => client.write(statement, values).await,
-            _ => client.write_batch(&statements, bound).await,
-        }
+        Ok(())
     }
 
     pub(in crate::cassandra) async fn read(

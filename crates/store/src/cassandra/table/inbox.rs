@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::clock::{LogicalTimestamp, WallMs};
 use iris_core::id::AccountId;
@@ -18,9 +17,10 @@ use iris_core::shard::{Erasure, InboxRun};
 use iris_proto::stored_rows;
 
 use crate::StoreError;
+use crate::apart;
 use crate::cassandra::client::{Client, Kind, Statement, undecodable};
-use crate::cassandra::derived::{self, DerivedStatement, Slots, Stamped};
-use crate::cassandra::value::{bigint, number, present};
+use crate::cassandra::derived::{self, DerivedStatement, Slots, Stamped, Together};
+use crate::cassandra::value::{bigint, left_s, number, present};
 
 /// Places of one partition.
 const BUCKET_PLACES: u64 = 1024;
@@ -28,8 +28,6 @@ const BUCKET_PLACES: u64 = 1024;
 const RUN_PLACES_MAX: u64 = 32;
 /// Rows of one page: of runs of about 16 KiB, what one read should bring.
 const PAGE: i32 = 16;
-/// Rows with two cells that are written at once.
-const PAIRS_AT_ONCE: usize = 16;
 
 type Columns = (i64, Option<Bytes>, Option<i64>, Option<Bytes>, Option<i64>);
 /// Account, partition, first place.
@@ -86,27 +84,23 @@ impl Inbox {
                     (lasting, None) => {
                         partitions.entry((run.account, bucket)).or_default().push(lasting);
                     }
-                    (lasting, Some(passing)) => pairs.push((lasting, passing)),
+                    (lasting, Some(passing)) => pairs.push(self.pair(lasting, passing)),
                 }
             }
         }
-        let pairs = pairs.into_iter().map(|pair| self.write_pair(client, slots, pair));
-        let pairs = futures::stream::iter(pairs).buffer_unordered(PAIRS_AT_ONCE);
         tokio::try_join!(
             self.insert.write(client, slots, partitions.into_values().collect()),
-            pairs.try_collect::<()>(),
+            derived::write_all(client, slots, pairs),
         )?;
         Ok(())
     }
 
-    async fn write_pair(
-        &self,
-        client: &Client,
-        slots: &Slots,
-        (lasting, passing): (Stamped<Lasting>, Stamped<Passing>),
-    ) -> Result<(), StoreError> {
-        derived::write_pair(client, slots, (&self.insert, lasting), (&self.set_expiring, passing))
-            .await
+    /// Both cells of a row.
+    fn pair(&self, lasting: Stamped<Lasting>, passing: Stamped<Passing>) -> Together<'_> {
+        let mut together = Together::default();
+        together.add(&self.insert, lasting);
+        together.add(&self.set_expiring, passing);
+        together
     }
 
     /// A row with its items, and the cell of those that expire before it, if there are any.
@@ -124,8 +118,7 @@ impl Inbox {
             timestamp,
         };
         let last = passing.iter().filter_map(expires_at).max();
-        let left_s = last.map_or(0, |last| last.0.saturating_sub(now().0).div_ceil(1000));
-        let ttl_s = i32::try_from(left_s).unwrap_or(self.ttl_s).min(self.ttl_s);
+        let ttl_s = last.map_or(0, |last| left_s(last, self.ttl_s));
         let bytes = stored_rows::encode_inbox_run(&passing);
         let passing = (ttl_s > 0).then(|| Stamped {
             bytes: bytes.len(),
@@ -194,7 +187,7 @@ impl Inbox {
         let (lasting, passing) = self.cells(key, items, timestamp);
         // Nothing is left of a cell whose messages are gone.
         let gone = Stamped { bytes: 0, values: (0, None, key.0, key.1, key.2), timestamp };
-        self.write_pair(client, slots, (lasting, passing.unwrap_or(gone))).await
+        self.pair(lasting, passing.unwrap_or(gone)).write(client, slots).await
     }
 
     pub(in crate::cassandra) async fn read(
@@ -267,12 +260,14 @@ fn row_of((first, run, written, expiring, expiring_written): Columns) -> Result<
     Ok(Row { first, items, written })
 }
 
-/// The items of a row, with holes for those that expire on their own; and those.
+/// The items of a row, with holes for those that expire on their own; and those. None has a body that
+/// is kept apart.
 fn parted(items: &[InboxItem]) -> (Vec<InboxItem>, Vec<InboxItem>) {
-    let passing: Vec<_> = items.iter().filter(|i| expires_at(i).is_some()).cloned().collect();
+    let passing = items.iter().filter(|item| expires_at(item).is_some()).map(apart::stripped);
+    let passing: Vec<_> = passing.collect();
     let lasting = items.iter().map(|item| match expires_at(item) {
         Some(_) => InboxItem { content: InboxContent::Hole, ..item.clone() },
-        None => item.clone(),
+        None => apart::stripped(item),
     });
     (lasting.collect(), passing)
 }
@@ -284,14 +279,6 @@ fn expires_at(item: &InboxItem) -> Option<WallMs> {
         }
         InboxContent::Message(_) | InboxContent::Notice(_) | InboxContent::Hole => None,
     }
-}
-
-/// A cell is given the time that is left by the clock of its writer; what decides whether a message is
-/// shown is the shard's own clock.
-#[expect(clippy::disallowed_methods, reason = "it decides nothing but when a cell may go")]
-fn now() -> WallMs {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// What was read of the wanted places.

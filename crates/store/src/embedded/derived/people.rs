@@ -12,7 +12,7 @@ use iris_proto::stored_rows;
 
 use super::super::codec::{Packed, Parts, Tag};
 use super::super::disk::{Batch, Disk};
-use super::{corrupt, place_key, put, stored};
+use super::{corrupt, groups, place_key, put, stored};
 use crate::StoreError;
 
 const FIRST: HistoryPoint = HistoryPoint { clock: Hlc(0), place: InboxSeq(0) };
@@ -69,10 +69,11 @@ pub(super) fn history(
             continue;
         }
         looked_at += 1;
-        if let Some(item) = item_at(disk, account, point.place)?
-            && matches!(item.content, InboxContent::Message(_))
-        {
-            page.items.push(item);
+        if let Some(item) = item_at(disk, account, point.place)? {
+            let item = groups::joined(disk, item)?;
+            if matches!(item.content, InboxContent::Message(_)) {
+                page.items.push(item);
+            }
         }
         if looked_at == limit {
             page.next = Some(point);

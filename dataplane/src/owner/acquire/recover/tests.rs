@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test says where it failed")]
 
 use iris_core::block::{BlockHeader, ChainHash};
-use iris_core::entry::{Op, Progress};
-use iris_core::id::{LaneNo, SessionId, ShardCount};
-use iris_core::seq::HomeGen;
+use iris_core::entry::{Op, Progress, Received};
+use iris_core::id::{DeviceNo, LaneNo, MsgId, SessionId, ShardCount};
+use iris_core::message::{Address, Bodies, Message};
+use iris_core::seq::{ClientSeq, HomeGen, OutboxSeq};
 use iris_core::shard::Policy;
 use iris_proto::stored_blocks;
 use iris_runtime::clock::SystemClock;
@@ -29,7 +30,11 @@ fn config() -> OwnerConfig {
         lanes: 1,
         shard_count: ShardCount::new(64).unwrap(),
         home_gen: HomeGen(0),
-        policy: Policy { history: false, rates: iris_core::rate::Rates::default() },
+        policy: Policy {
+            history: false,
+            rates: iris_core::rate::Rates::default(),
+            groups: iris_core::group::Sizes::default(),
+        },
         password_memory_kib: 8,
         version: String::new(),
     }
@@ -91,4 +96,35 @@ async fn a_shard_that_was_released_early_hides_no_entry_of_another() {
         let shards: Vec<_> = recovered.tail.iter().map(|entry| entry.shard).collect();
         assert_eq!(shards, [ShardId::new(shard)], "the entry of shard {shard}");
     }
+}
+
+/// A group that the tail changes is read before the replay: one that has no rows yet is known to have
+/// none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_groups_of_the_tail_are_read() {
+    let directory = TempDir::new().unwrap();
+    let store: SharedStore = Arc::new(EmbeddedStore::open(directory.path()).await.unwrap());
+    let group = GroupId::from_bytes(&[5; 16]).unwrap();
+    let message = Message {
+        sender: AccountId::from_bytes(&[1; 16]).unwrap(),
+        sender_device: DeviceNo(1),
+        client_seq: ClientSeq(1),
+        msg_id: MsgId([1; 16]),
+        to: Address::Group(group),
+        bodies: Bodies::Shared(bytes::Bytes::new()),
+        expires_at_ms: 0,
+        clock: Hlc(1),
+        about: None,
+        group: None,
+    };
+    let outcome = Received::Ordered { message: Arc::new(message), targets: Vec::new() };
+    let entry = Entry {
+        shard: ShardId::new(7),
+        epoch: Epoch(1),
+        seq: ShardSeq(1),
+        clock: Hlc(1),
+        op: Op::Received { from: ShardId::new(8), outbox_seq: OutboxSeq(1), outcome },
+    };
+    let groups = acquirer(&store).groups(&[entry]).await.unwrap();
+    assert_eq!(groups, BTreeMap::from([(group, None)]));
 }

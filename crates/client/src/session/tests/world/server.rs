@@ -7,7 +7,7 @@ use iris_proto::client_frames::address_from_wire;
 use iris_proto::frame::FrameType;
 use prost::Message as _;
 
-use super::{CODE, DEVICES, Item, PEOPLE, World, account, number, person};
+use super::{CODE, DEVICES, Item, PEOPLE, World, account, groups, number, person};
 
 impl World {
     pub(super) fn pass_to_server(&mut self, d: usize, n: usize) {
@@ -28,6 +28,17 @@ impl World {
                     let ping = wire::Ping::decode(frame.payload).unwrap();
                     self.push(d, FrameType::Pong, &ping);
                 }
+                FrameType::Call => {
+                    let call = wire::Call::decode(frame.payload).unwrap().op.unwrap();
+                    assert!(matches!(call, wire::call::Op::ListGroups(_)), "{call:?}");
+                    let groups = wire::call_result::Result::Groups(wire::Memberships::default());
+                    let result = wire::CallResult { result: Some(groups), ..Default::default() };
+                    self.answer(d, FrameType::CallResult, frame.corr, &result);
+                }
+                FrameType::Fetch => {
+                    let fetch = wire::Fetch::decode(frame.payload).unwrap();
+                    self.fetch(d, frame.corr, fetch);
+                }
                 FrameType::AuthRefresh | FrameType::Window => {}
                 other => panic!("{other:?}"),
             }
@@ -43,7 +54,7 @@ impl World {
             return;
         }
         device.delivered = hello.cursor;
-        device.told = 0;
+        (device.told, device.head_told) = (0, 0);
         self.commit();
         let next_client_seq = self.senders[d].decided.len() as u64 + 1;
         let welcome = wire::Welcome {
@@ -63,6 +74,7 @@ impl World {
         self.devices[d].to_client.extend(pushed);
         self.tell(d, true);
         self.pump(d);
+        self.tell_head(d);
     }
 
     fn send(&mut self, d: usize, payload: Bytes) {
@@ -89,7 +101,11 @@ impl World {
         }
         let refused = send.msg_id[0].is_multiple_of(7).then_some(CODE);
         self.senders[d].decided.push((payload.clone(), refused));
-        if refused.is_none() {
+        if let Some(group) = groups::group_of(&payload).filter(|_| refused.is_none()) {
+            let item = Item::Message { from: d, seq: next, payload: payload.clone(), own: true };
+            self.inboxes[person(d)].push(item);
+            self.order(group, d, payload);
+        } else if refused.is_none() {
             let Address::Account(to) = address_from_wire(send.to.unwrap()).unwrap() else {
                 panic!("no groups here")
             };
@@ -110,6 +126,8 @@ impl World {
             self.tell(d, false);
             self.pump(d);
         }
+        self.readable = self.orders[1].len();
+        (0..DEVICES).for_each(|d| self.tell_head(d));
     }
 
     fn tell(&mut self, d: usize, again: bool) {
@@ -134,7 +152,7 @@ impl World {
             let last = committed.min(first + 2);
             let items = &self.inboxes[person(d)];
             let entries = (first..=last)
-                .map(|seq| entry(d, &items[usize::try_from(seq - 1).unwrap()]))
+                .map(|seq| self.entry(d, &items[usize::try_from(seq - 1).unwrap()]))
                 .collect();
             let deliver = wire::Deliver { first_inbox_seq: first, entries };
             self.push(d, FrameType::Deliver, &deliver);
@@ -153,16 +171,27 @@ impl World {
         let error = wire::Error { code: 2001, retry_after_ms: 10, ..wire::Error::default() };
         self.push(d, FrameType::Error, &error);
     }
+
+    fn entry(&self, d: usize, item: &Item) -> wire::InboxEntry {
+        let (from, seq, payload, own) = match item {
+            Item::Message { from, seq, payload, own } => (from, seq, payload, own),
+            Item::InGroup { group, at } => {
+                let kind = Some(Kind::Incoming(self.in_group(d, *group, *at)));
+                return wire::InboxEntry { clock_ms: 1, kind };
+            }
+        };
+        entry(d, (*from, *seq, *own), payload)
+    }
 }
 
-fn entry(d: usize, item: &Item) -> wire::InboxEntry {
-    let Item::Message { from, seq, payload, own } = item;
+fn entry(d: usize, (from, seq, own): (usize, u64, bool), payload: &Bytes) -> wire::InboxEntry {
     let send = wire::Send::decode(payload.clone()).unwrap();
-    let kind = if *own {
-        let here = *from == d;
+    let kind = if own {
+        // What goes to a group comes back from it.
+        let here = from == d || groups::is_to_group(payload);
         Kind::Sent(wire::Sent {
-            device: number(*from).0,
-            client_seq: *seq,
+            device: number(from).0,
+            client_seq: seq,
             msg_id: send.msg_id,
             to: send.to,
             body: if here { Bytes::new() } else { send.body },
@@ -172,13 +201,14 @@ fn entry(d: usize, item: &Item) -> wire::InboxEntry {
         })
     } else {
         Kind::Incoming(wire::Incoming {
-            sender: account(person(*from)).to_bytes().to_vec().into(),
-            sender_device: number(*from).0,
+            sender: account(person(from)).to_bytes().to_vec().into(),
+            sender_device: number(from).0,
             msg_id: send.msg_id,
             body: send.body,
             expires_at_ms: 0,
             clock: 1,
             about: send.about,
+            in_group: None,
         })
     };
     wire::InboxEntry { clock_ms: 1, kind: Some(kind) }

@@ -9,7 +9,7 @@ use crate::account::{InboxContent, InboxItem};
 use crate::clock::WallMs;
 use crate::id::{AccountId, DeviceNo, MsgId, ShardId, TenantNo};
 use crate::message::{Address, Bodies};
-use crate::seq::{ClientSeq, InboxSeq};
+use crate::seq::{ClientSeq, ConvSeq, InboxSeq};
 use crate::shard::{Attach, Conn, Input, LinkNo, Send, ToConn};
 
 pub(super) struct Person {
@@ -103,6 +103,8 @@ impl World {
             bodies: Bodies::Shared(Bytes::copy_from_slice(&id)),
             expires_at_ms: 0,
             about: None,
+            change: None,
+            roster: ConvSeq(0),
         };
         person.to_server.push_back(Input::Send { conn, send });
     }
@@ -205,6 +207,8 @@ impl World {
             ToConn::Marks { .. }
             | ToConn::Presence { .. }
             | ToConn::Typing(_)
+            | ToConn::Head { .. }
+            | ToConn::LogPage { .. }
             | ToConn::Page { .. }
             | ToConn::Result { .. } => {}
         }
