@@ -258,8 +258,9 @@ impl Shard {
     /// Called while an entry is applied: a group takes a message.
     pub(super) fn apply_ordered(&mut self, message: &Arc<Message>, at: ShardSeq) {
         let (Address::Group(group), Some(place)) = (message.to, message.place()) else { return };
-        // Of the others those keep it who put it into inboxes.
-        if place.reach == Reach::Pull {
+        // Whoever puts it into inboxes keeps it, too. This row is here so that a deletion, which may come
+        // when inboxes hold nothing any more, finds it whatever those have written by then.
+        if message.is_kept_apart() {
             self.keep_apart(group, message, at);
         }
         let Some(hot) = self.hot_group_mut(group) else {

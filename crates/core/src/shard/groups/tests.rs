@@ -200,6 +200,17 @@ fn a_message_that_is_deleted_leaves_the_log_of_a_large_group() {
 }
 
 #[test]
+fn a_body_that_is_kept_apart_has_a_row_of_its_group_s_own_shard_too() {
+    let mut rig = Rig::new();
+    rig.set_sizes(1, 8);
+    let team = group(7);
+    say(&mut rig, remote(2), team, Some(create(vec![remote(3)])));
+    rig.release();
+    rig.flush();
+    assert!(rig.rows.logs.contains_key(&(team, ConvSeq(1))));
+}
+
+#[test]
 fn only_members_of_small_groups_hear_of_typing() {
     let mut rig = Rig::new();
     let (ann, team) = (rig.person(1), group(7));
