@@ -146,7 +146,7 @@ fn settled(ticks: &[Tick], ended: Instant, quiet: u64) -> Option<f64> {
         let since_ms = (seen.at - tick).saturating_duration_since(ended).as_secs_f64() * 1_000.0;
         seen.at < ended + tick || seen.ack_max_ms >= since_ms || seen.unanswered > quiet + SLACK
     };
-    let last_rough = ticks.iter().filter(|seen| seen.at >= ended).filter(rough).next_back();
+    let last_rough = ticks.iter().filter(|seen| seen.at >= ended).rfind(rough);
     let from = last_rough.map_or(ended, |seen| seen.at);
     let last = ticks.last()?.at;
     (last >= from + SMOOTH).then(|| (from - ended).as_secs_f64())

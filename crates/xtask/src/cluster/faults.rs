@@ -242,7 +242,7 @@ fn continue_pods(place: Place) -> Result<()> {
     pods.thaw_all();
     pods.free_writes_all();
     for pid in pods.processes() {
-        containers::empty(pid)?;
+        containers::empty(pid);
         signal_if(pid, Signal::Continue.raw(), || pods.processes().contains(&pid))?;
     }
     Ok(())
