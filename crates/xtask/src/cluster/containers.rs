@@ -99,8 +99,9 @@ impl ContainerRef {
     pub fn fill(&self, directory: &str) -> Result<()> {
         let pid = *self.pids().first().context("it has no process")?;
         // Its root is its only inode.
-        let full = ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1,mode=1777", FULL];
-        in_mounts_of(pid).args(full).arg(directory).run()
+        let options = "size=4k,nr_inodes=1,mode=1777";
+        let full = ["mount", "-c", "-n", "-t", "tmpfs", "-o", options, FULL, "."];
+        in_directory_of(pid, directory).args(full).run()
     }
 
     /// Stops all of it at once, with no process of it able to notice.
@@ -123,7 +124,7 @@ pub(crate) fn empty(pid: i32) {
     let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap_or_default();
     for directory in full(&mounts) {
         // One that stays must not keep other faults from ending; it goes with its container.
-        in_mounts_of(pid).args(["umount", "--lazy", directory]).succeeds();
+        in_directory_of(pid, directory).args(["umount", "-l", "-c", "-n", "."]).succeeds();
     }
 }
 
@@ -132,8 +133,12 @@ fn full(mounts: &str) -> impl Iterator<Item = &str> {
     mounts.lines().filter_map(|line| line.strip_prefix(FULL)?.strip_prefix(' ')?.split(' ').next())
 }
 
-fn in_mounts_of(pid: i32) -> Cmd {
-    Cmd::new("nsenter").args(["--mount", "--target"]).arg(pid.to_string()).arg("--")
+/// Runs a command in a directory as a process sees it, among its mounts, with the machine's own programs: a
+/// container need not have any.
+fn in_directory_of(pid: i32, directory: &str) -> Cmd {
+    let enter = ["--mount", "--target", &pid.to_string(), "--root=/"].map(ToOwned::to_owned);
+    let there = format!("--wd=/proc/{pid}/root{directory}");
+    Cmd::new("nsenter").args(enter).args([there, "--".to_owned()])
 }
 
 /// A disk of the machine, by its numbers.
