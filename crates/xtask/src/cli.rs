@@ -58,6 +58,9 @@ enum Command {
     /// Run the core in thousands of simulated worlds and hold what happens to every invariant
     #[command(disable_help_flag = true)]
     Sim(Rest),
+    /// Break the running cluster in every way, under traffic, and check that it heals
+    #[command(disable_help_flag = true)]
+    Chaos(Rest),
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -186,6 +189,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Test(options) => test::run(&options, &Progress::new())?,
         Command::Bench(rest) => return run_package("iris-bench", rest),
         Command::Sim(rest) => return run_package("iris-sim", rest),
+        Command::Chaos(rest) => return run_package("iris-e2e", rest),
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),

@@ -12,6 +12,7 @@ mod kubeconfig;
 pub(crate) mod mounts;
 pub(crate) mod netns;
 pub(crate) mod node;
+mod packets;
 pub mod plan;
 mod pods;
 pub(crate) mod process;
@@ -28,8 +29,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use self::{
-    containers::{ContainerRef, Signal},
+    containers::{ContainerRef, Disk, Signal},
     faults::{Cut, Daemon, Link},
+    packets::{Fate, Flow},
     plan::{NodeId, Place},
     pods::Sample,
 };

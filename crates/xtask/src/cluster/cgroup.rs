@@ -126,6 +126,47 @@ impl Cgroup {
         v1.or_else(|| number(&root.join(&self.0).join("memory.current")))
     }
 
+    /// Lets the group write to a disk (`major:minor`) so often a second, or without a limit. The first
+    /// version limits what bypasses the page cache only, as a database's log does.
+    pub(crate) fn limit_writes(&self, device: &str, per_second: Option<u32>) -> Result<()> {
+        let v1 = self.blkio("blkio.throttle.write_iops_device");
+        let v2 = Path::new(ROOT).join(&self.0).join("io.max");
+        let (file, line) = match per_second {
+            _ if v1.exists() => (v1, format!("{device} {}", per_second.unwrap_or(0))),
+            Some(limit) => (v2, format!("{device} wiops={limit}")),
+            None => (v2, format!("{device} wiops=max")),
+        };
+        fs::write(&file, line).with_context(|| format!("cannot write {file:?}"))
+    }
+
+    /// Writes to a disk so far.
+    pub(crate) fn writes(&self, device: &str) -> Result<u64> {
+        let v1 = self.blkio("blkio.throttle.io_serviced");
+        let v2 = Path::new(ROOT).join(&self.0).join("io.stat");
+        let file = if v1.exists() { v1 } else { v2 };
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
+        Ok(writes_of(&text, device))
+    }
+
+    /// Ends limits of writes of the group and all below it.
+    pub(crate) fn free_writes_all(&self) {
+        for group in self.subgroups() {
+            for file in ["blkio.throttle.write_iops_device", "io.max"] {
+                let v1 = group.blkio(file);
+                let file = if v1.exists() { v1 } else { Path::new(ROOT).join(&group.0).join(file) };
+                // Few groups have such a file, and fewer a limit.
+                let limits = fs::read_to_string(file).unwrap_or_default();
+                for device in limits.lines().filter_map(|line| line.split(' ').next()) {
+                    let _ = group.limit_writes(device, None);
+                }
+            }
+        }
+    }
+
+    fn blkio(&self, file: &str) -> PathBuf {
+        Path::new(ROOT).join("blkio").join(&self.0).join(file)
+    }
+
     /// Thaws the group and all below it, where they have a freezer and are frozen.
     pub(crate) fn thaw_all(&self) {
         for group in self.subgroups() {
@@ -226,4 +267,28 @@ fn members(dir: &Path) -> Vec<i32> {
 
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// `254:0 Write 17` in the first version, `254:0 rbytes=1 wbytes=2 rios=3 wios=17` in the second.
+fn writes_of(text: &str, device: &str) -> u64 {
+    let about = text.lines().filter_map(|line| line.strip_prefix(device)?.strip_prefix(' '));
+    let count = about.filter_map(|rest| {
+        let v2 = rest.split(' ').find_map(|word| word.strip_prefix("wios="));
+        v2.or_else(|| rest.strip_prefix("Write "))?.trim().parse::<u64>().ok()
+    });
+    count.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writes_of;
+
+    #[test]
+    fn writes_are_read_from_both_versions() {
+        let v1 = "254:0 Read 5\n254:0 Write 17\n254:0 Total 22\n254:16 Write 9\nTotal 31\n";
+        assert_eq!(writes_of(v1, "254:0"), 17);
+        let v2 = "254:0 rbytes=1 wbytes=2 rios=3 wios=17 dbytes=0 dios=0\n254:16 wios=9\n";
+        assert_eq!(writes_of(v2, "254:0"), 17);
+        assert_eq!(writes_of("", "254:0"), 0);
+    }
 }

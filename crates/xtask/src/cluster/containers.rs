@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,7 @@ use super::{
     plan::NodeId,
     process::{signal_if, start_time},
 };
+use crate::cmd::Cmd;
 
 /// A signal to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,31 @@ impl ContainerRef {
             .with_context(|| format!("nothing counts the memory of {}", self.id))
     }
 
+    /// Processor time that it used so far, in nanoseconds: it stands still while the container does.
+    pub fn cpu_ns(&self) -> u64 {
+        self.cgroup.cpu_ns()
+    }
+
+    /// Limits how often a second it writes to a disk, past the page cache; `None` ends the limit.
+    pub fn limit_writes(&self, disk: &Disk, per_second: Option<u32>) -> Result<()> {
+        self.cgroup.limit_writes(&disk.0, per_second)
+    }
+
+    /// How often it wrote to a disk so far.
+    pub fn writes(&self, disk: &Disk) -> Result<u64> {
+        self.cgroup.writes(&disk.0)
+    }
+
+    /// Puts a file system without room for any file over a directory of it: what is open goes on, what is
+    /// new fails with "no space left on device". It goes with the container, or by [`Cluster::heal_all`].
+    pub fn fill(&self, directory: &str) -> Result<()> {
+        let pid = *self.pids().first().context("it has no process")?;
+        // Its root is its only inode.
+        let options = "size=4k,nr_inodes=1,mode=1777";
+        let full = ["mount", "-c", "-n", "-t", "tmpfs", "-o", options, FULL, "."];
+        in_directory_of(pid, directory).args(full).run()
+    }
+
     /// Stops all of it at once, with no process of it able to notice.
     pub fn freeze(&self) -> Result<()> {
         self.cgroup.set_frozen(true)
@@ -85,6 +112,45 @@ impl ContainerRef {
     /// Ends a freeze.
     pub fn thaw(&self) -> Result<()> {
         self.cgroup.set_frozen(false)
+    }
+}
+
+/// The name of file systems without room, by which they are found again.
+const FULL: &str = "iris-fault-full";
+
+/// Takes the file systems without room away that a process sees.
+pub(crate) fn empty(pid: i32) {
+    // A process that ended sees nothing.
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap_or_default();
+    for directory in full(&mounts) {
+        // One that stays must not keep other faults from ending; it goes with its container.
+        in_directory_of(pid, directory).args(["umount", "-l", "-c", "-n", "."]).succeeds();
+    }
+}
+
+/// Where such file systems are, from what `/proc/N/mounts` says.
+fn full(mounts: &str) -> impl Iterator<Item = &str> {
+    mounts.lines().filter_map(|line| line.strip_prefix(FULL)?.strip_prefix(' ')?.split(' ').next())
+}
+
+/// Runs a command in a directory as a process sees it, among its mounts, with the machine's own programs: a
+/// container need not have any.
+fn in_directory_of(pid: i32, directory: &str) -> Cmd {
+    let enter = ["--mount", "--target", &pid.to_string(), "--root=/"].map(ToOwned::to_owned);
+    let there = format!("--wd=/proc/{pid}/root{directory}");
+    Cmd::new("nsenter").args(enter).args([there, "--".to_owned()])
+}
+
+/// A disk of the machine, by its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk(String);
+
+impl Disk {
+    /// From the number of a file's device, in which the kernel mixes both of its parts.
+    fn numbered(device: u64) -> Self {
+        let major = ((device >> 8) & 0xfff) | ((device >> 32) & 0xffff_f000);
+        let minor = (device & 0xff) | ((device >> 12) & 0xffff_ff00);
+        Self(format!("{major}:{minor}"))
     }
 }
 
@@ -102,6 +168,13 @@ struct Linux {
 }
 
 impl Cluster {
+    /// The disk that the volumes of pods are on.
+    pub fn disk(&self) -> Result<Disk> {
+        let dir = &self.env().state;
+        let device = fs::metadata(dir).with_context(|| format!("cannot look at {dir:?}"))?.dev();
+        Ok(Disk::numbered(device))
+    }
+
     /// The running container of a pod.
     pub fn container(&self, namespace: &str, pod: &str, container: &str) -> Result<ContainerRef> {
         for node in self.nodes()? {
@@ -166,4 +239,22 @@ fn matches(bundle: &Path, namespace: &str, pod: &str, container: &str) -> Option
 fn read(file: PathBuf) -> Result<Config> {
     let text = fs::read(&file).with_context(|| format!("cannot read {file:?}"))?;
     Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disk, FULL, full};
+
+    #[test]
+    fn only_our_own_full_file_systems_are_found() {
+        let mounts = format!("tmpfs /tmp tmpfs rw 0 0\n{FULL} /data/log tmpfs rw,size=4k 0 0\n");
+        assert_eq!(full(&mounts).collect::<Vec<_>>(), ["/data/log"]);
+    }
+
+    #[test]
+    fn a_disk_has_two_numbers() {
+        assert_eq!(Disk::numbered(0xfe00), Disk("254:0".to_owned()));
+        assert_eq!(Disk::numbered(0x1_0803), Disk("264:3".to_owned()));
+        assert_eq!(Disk::numbered(0x10_0801), Disk("8:257".to_owned()));
+    }
 }

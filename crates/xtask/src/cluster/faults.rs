@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     Cluster, Signal,
     cgroup::Cgroup,
-    control, netns,
+    containers, control, netns,
     plan::{FABRIC_NETNS, NodeId, Place},
     process::signal_if,
 };
@@ -19,7 +19,8 @@ use crate::cmd::Cmd;
 /// The chains that hold our rules, apart from everyone else's.
 const CHAIN_IN: &str = "IRIS-FAULT-IN";
 const CHAIN_OUT: &str = "IRIS-FAULT-OUT";
-const CHAIN_REFUSE: &str = "IRIS-FAULT-REFUSE";
+pub(super) const CHAIN_PASS: &str = "IRIS-FAULT-PASS";
+pub(super) const CHAIN_REFUSE: &str = "IRIS-FAULT-REFUSE";
 
 /// The state of a node's cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,16 +146,20 @@ impl Cluster {
         netns::inside(self.env(), place).args(replace).args(limit).run()
     }
 
-    /// Ends every fault: cables, packets, bandwidth, frozen and stopped containers, stopped
+    /// Ends the limit of what a place sends, if there is one.
+    pub fn free_bandwidth(&self, place: Place) {
+        netns::inside(self.env(), place)
+            .args(["tc", "qdisc", "del", "dev", "eth0", "root"])
+            .succeeds();
+    }
+
+    /// Ends every fault: cables, packets, bandwidth, frozen, stopped and slowed containers, stopped
     /// daemons; killed daemons are started again.
     pub fn heal_all(&self) -> Result<()> {
         let local = self.local()?;
         for place in local.plan.places() {
             self.drop_chains(place);
-            // There is none unless the bandwidth was limited.
-            netns::inside(self.env(), place)
-                .args(["tc", "qdisc", "del", "dev", "eth0", "root"])
-                .succeeds();
+            self.free_bandwidth(place);
         }
         for node in local.plan.nodes() {
             self.node_link(node, Link::Up)?;
@@ -200,12 +205,12 @@ impl Cluster {
         control::await_api(&self.local()?, limit)
     }
 
-    fn iptables(&self, place: Place) -> Cmd {
+    pub(super) fn iptables(&self, place: Place) -> Cmd {
         // kube-proxy may hold the lock.
         netns::inside(self.env(), place).args(["iptables", "-w", "10"])
     }
 
-    fn prepare_chains(&self, place: Place) -> Result<()> {
+    pub(super) fn prepare_chains(&self, place: Place) -> Result<()> {
         for (table, chain, hooks) in chains() {
             if self.iptables(place).args(["-t", table, "-L", chain, "-n"]).succeeds() {
                 continue;
@@ -218,7 +223,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn drop_chains(&self, place: Place) {
+    pub(super) fn drop_chains(&self, place: Place) {
         for (table, chain, hooks) in chains() {
             // Each fails where there was no fault, and that is what is wanted.
             for hook in hooks {
@@ -230,12 +235,14 @@ impl Cluster {
     }
 }
 
-/// Thaws all pods of a node and lets their processes go on. To one that is not stopped the signal
-/// is nothing.
+/// Thaws all pods of a node, ends limits of their disk and gives it room, and lets their processes go on.
+/// To one that is not stopped the signal is nothing.
 fn continue_pods(place: Place) -> Result<()> {
     let pods = Cgroup::pods(place);
     pods.thaw_all();
+    pods.free_writes_all();
     for pid in pods.processes() {
+        containers::empty(pid);
         signal_if(pid, Signal::Continue.raw(), || pods.processes().contains(&pid))?;
     }
     Ok(())
@@ -243,10 +250,11 @@ fn continue_pods(place: Place) -> Result<()> {
 
 /// Tables, our chain in each, and the built-in chains that lead to it. Silent drops stand before
 /// everyone's rules; a refusal can only stand in the filter table.
-fn chains() -> [(&'static str, &'static str, &'static [&'static str]); 3] {
+fn chains() -> [(&'static str, &'static str, &'static [&'static str]); 4] {
     [
         ("mangle", CHAIN_IN, &["PREROUTING"]),
         ("mangle", CHAIN_OUT, &["POSTROUTING"]),
+        ("mangle", CHAIN_PASS, &["FORWARD"]),
         ("filter", CHAIN_REFUSE, &["INPUT", "FORWARD"]),
     ]
 }

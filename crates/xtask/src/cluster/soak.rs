@@ -2,10 +2,14 @@
 //!
 //! Never judges: who started it says what the ledger must be.
 
-use std::process::{Child, Stdio};
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Child, ChildStderr, Stdio},
+};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use rustix::process::{Pid, kill_process};
+use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 
@@ -21,7 +25,7 @@ pub struct Load {
 }
 
 /// The ledger and the latencies, as `iris soak --json` says them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Whether nothing is wrong.
     pub ok: bool,
@@ -41,6 +45,10 @@ pub struct Report {
     pub reordered: u64,
     /// Places of an inbox that never came.
     pub gaps: u64,
+    /// Sends without an answer at the end.
+    pub undecided: u64,
+    /// Writers who were not told of everything that arrived.
+    pub receipts_missing: u64,
     /// Sends that were answered with "again later".
     pub told_to_retry: u64,
     /// Connections that were made again.
@@ -62,14 +70,14 @@ pub struct Report {
 }
 
 /// Messages a second.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Rate {
     /// Acknowledged ones.
     pub acked: f64,
 }
 
 /// Milliseconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
@@ -80,10 +88,20 @@ pub struct Percentiles {
 }
 
 /// The generator itself.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Generator {
     /// It was late with sends: its own latency is in the figures.
     pub bottleneck: bool,
+}
+
+/// Where a soak connects, and who is told how it goes.
+#[derive(Debug, Default)]
+pub struct Wiring<'a> {
+    /// One edge instead of all.
+    pub edge: Option<&'a str>,
+    /// How often it says on its standard error how it goes, in milliseconds; that is then
+    /// [`Soak::words`]'s to read instead of the terminal's.
+    pub told_every_ms: Option<u32>,
 }
 
 /// A soak under way. It ends with whoever started it: the next one has the same accounts.
@@ -93,6 +111,11 @@ pub struct Soak(Option<Child>);
 impl Soak {
     /// Starts one with the accounts that earlier ones made; over every edge, or over one.
     pub fn start(cluster: &Cluster, load: Load, edge: Option<&str>) -> Result<Self> {
+        Self::start_wired(cluster, load, &Wiring { edge, told_every_ms: None })
+    }
+
+    /// The same, with a choice of wiring.
+    pub fn start_wired(cluster: &Cluster, load: Load, wiring: &Wiring<'_>) -> Result<Self> {
         let mut command = cluster.iris()?;
         // Accounts are made once for all: hashing a thousand passwords takes a while.
         let accounts = cluster.logs().join("soak-accounts.json");
@@ -102,11 +125,32 @@ impl Soak {
             format!("--duration={}s", load.seconds),
             format!("--accounts-file={}", accounts.display()),
         ]);
-        if let Some(edge) = edge {
+        if let Some(edge) = wiring.edge {
             command.env("IRIS_SERVER", edge);
+        }
+        if let Some(every) = wiring.told_every_ms {
+            command.arg(format!("--progress={every}ms")).stderr(Stdio::piped());
+            // An interrupt from the keyboard is for whoever watches it, who then ends it.
+            command.process_group(0);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         Ok(Self(Some(child.context("cannot start iris")?)))
+    }
+
+    /// What it says on its standard error, where the wiring asked for that; once.
+    pub fn words(&mut self) -> Option<ChildStderr> {
+        self.0.as_mut()?.stderr.take()
+    }
+
+    /// Has it send nothing more: it waits for what is under way, and ends.
+    pub fn wind_up(&self) -> Result<()> {
+        let child = self.0.as_ref().context("it ended before")?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("no process")?;
+        // It is our child and not waited for, so the number is still its own.
+        match kill_process(pid, rustix::process::Signal::INT) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).context("cannot interrupt iris"),
+        }
     }
 
     /// Waits for its end. One that says nothing that can be read is an error; a ledger that is not clean
