@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::connect::Opened;
 use crate::failure::Failure;
 
+/// For how long a name may not be known that somebody has just given.
+const NAME_PATIENCE: Duration = Duration::from_millis(1_500);
 /// For how long a group that was just made may have no rows yet.
 const ROWS_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
@@ -105,10 +107,33 @@ impl Opened {
         if let Some(group) = only(name, here)? {
             return Ok(Some(group));
         }
-        // Somebody may have added this account, or renamed a group.
-        let groups = self.list(false).await?.into_iter();
-        let there = groups.filter(|known| known.name.as_deref().is_some_and(|n| same(n, name)));
-        only(name, there.map(|known| known.group).collect())
+        // Somebody may have added this account, or renamed a group: just now, perhaps.
+        let until = Instant::now() + NAME_PATIENCE;
+        loop {
+            let groups = self.list(false).await?.into_iter();
+            let there = groups.filter(|known| known.name.as_deref().is_some_and(|n| same(n, name)));
+            let found = only(name, there.map(|known| known.group).collect())?;
+            if found.is_some() || Instant::now() >= until {
+                return Ok(found);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A group's name as its roster has it. One that was made this moment is waited for.
+    async fn name_by_roster(&self, group: GroupId) -> Result<Option<String>, Failure> {
+        let until = Instant::now() + ROWS_PATIENCE;
+        loop {
+            match self.client.handle().list_members(group, None).await {
+                Ok(page) => return Ok(name_of(&page.settings)),
+                Err(ClientError::Refused { code: 4106, .. }) if Instant::now() < until => {
+                    sleep(LOOK).await;
+                }
+                // It was left this moment.
+                Err(ClientError::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     async fn list(&self, known_names_do: bool) -> Result<Vec<OwnGroup>, Failure> {
@@ -118,12 +143,7 @@ impl Opened {
         for (group, membership) in handle.list_groups().await? {
             let mut name = known.get(&group.to_string()).cloned();
             if membership.until.is_none() && (name.is_none() || !known_names_do) {
-                match handle.list_members(group, None).await {
-                    Ok(page) => name = name_of(&page.settings),
-                    // It is so new that it has no row, or was left this moment.
-                    Err(ClientError::Refused { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                name = self.name_by_roster(group).await?.or(name);
             }
             if let Some(name) = &name {
                 known.insert(group.to_string(), name.clone());

@@ -139,7 +139,7 @@ pub const ERASED_REMEMBERED: usize = 1024;
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;
 /// Derived rows of a shard are written at least so often while there are changes.
 pub const FLUSH_INTERVAL_MS: u64 = 3_000;
-/// And so often while somebody waits for them: members of a large group, who read its log.
+/// And so often while somebody waits for them: members of a group, who read its roster and its log.
 pub const FLUSH_AWAITED_MS: u64 = 400;
 
 const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);

@@ -273,7 +273,9 @@ impl Shard {
         hot.changed.extend(state.take(message.sender, message.change(), place));
         state.pos = at;
         hot.dirty = true;
-        let awaited = place.reach == Reach::Pull && !hot.watchers.is_empty();
+        // Members read a roster from its rows.
+        let changes = message.change().is_some();
+        let awaited = changes || (place.reach == Reach::Pull && !hot.watchers.is_empty());
         self.flushing.dirty_group(group, at);
         if awaited {
             self.flushing.hurry();

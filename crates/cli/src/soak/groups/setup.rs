@@ -122,7 +122,7 @@ mod tests {
     fn a_large_group_is_made_by_changes_within_the_bound() {
         let account = |n: u32| {
             let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            bytes[12..].copy_from_slice(&n.to_be_bytes());
             AccountId::from_bytes(&bytes).unwrap()
         };
         let others: Vec<_> = (0..6000).map(account).collect();
