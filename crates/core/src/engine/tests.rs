@@ -3,9 +3,22 @@
 
 mod world;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use world::{Step, World};
+
+use super::{Action, Engine};
+use crate::clock::{Hlc, MonoUs, Now, WallMs};
+use crate::group::{Change, InGroup, Settings, Sizes};
+use crate::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardCount, ShardId, TenantNo};
+use crate::limits;
+use crate::message::{Address, Bodies, Message, Parcel};
+use crate::rate::Rates;
+use crate::seq::{BlockSeq, ClientSeq, Epoch, HomeGen, OutboxSeq};
+use crate::shard::{Input, Policy, Recovered, Shard, ShardKey, Token};
 
 #[test]
 fn two_people_chat() {
@@ -31,6 +44,62 @@ fn one_commit_serves_both_shards_of_a_lane() {
     assert_eq!(world.received(1).len(), 2);
     world.run_quietly();
     world.check();
+}
+
+/// After how many milliseconds what these inputs change is to be written.
+fn written_after_ms(inputs: Vec<Input>) -> u64 {
+    let at = |ms: u64| Now { wall: WallMs(1_000_000 + ms), mono: MonoUs(1_000_000 + ms * 1000) };
+    let (id, count) = (ShardId::new(0), ShardCount::new(2).unwrap());
+    let key = ShardKey { id, count, home_gen: HomeGen(0), epoch: Epoch(1) };
+    let policy = Policy { history: true, rates: Rates::default(), groups: Sizes::default() };
+    let shard = Shard::recover(key, policy, at(0).mono, Recovered::default()).unwrap();
+    let (mut engine, mut out) = (Engine::new(1), Vec::new());
+    engine.serve(at(0), shard, BlockSeq(0), &mut out);
+    engine.tick(at(0), &mut out);
+    inputs.into_iter().for_each(|input| engine.input(at(0), id, input, &mut out));
+    for ms in (0..10_000).step_by(50) {
+        engine.tick(at(ms), &mut out);
+        for action in std::mem::take(&mut out) {
+            match action {
+                Action::Write(formed) => engine.written(formed.seq),
+                Action::Materialize { .. } => return ms,
+                _ => {}
+            }
+        }
+        engine.fence_read(at(ms), at(ms).mono, engine.fence_cover(), &mut out);
+    }
+    panic!("never written");
+}
+
+#[test]
+fn rows_that_somebody_waits_for_are_written_sooner_than_others() {
+    let (id, count) = (ShardId::new(0), ShardCount::new(2).unwrap());
+    let ann = AccountId::in_shard(id, count, TenantNo(0), 1);
+    let key = PublicKey([1; 32]);
+    let open = Input::Open { token: Token(1), account: ann, key, name: "phone".to_owned() };
+    let plain = vec![open, Input::Loaded { account: ann, state: None }];
+    assert!(written_after_ms(plain) >= limits::FLUSH_INTERVAL_MS - 100);
+
+    let (team, from) = (GroupId::in_shard(id, count, TenantNo(0), 7), ShardId::new(1));
+    let change = Some(Change::Create(Vec::new(), Settings::default()));
+    let message = Message {
+        sender: AccountId::in_shard(from, count, TenantNo(0), 2),
+        sender_device: DeviceNo(1),
+        client_seq: ClientSeq(1),
+        msg_id: MsgId([1; 16]),
+        to: Address::Group(team),
+        bodies: Bodies::Shared(Bytes::new()),
+        expires_at_ms: 0,
+        clock: Hlc::at(WallMs(1_000_000)),
+        about: None,
+        group: Some(Box::new(InGroup { change, ..InGroup::default() })),
+    };
+    let parcel = Parcel::Message(Arc::new(message));
+    let founded = vec![
+        Input::Parcel { link: None, from, seq: OutboxSeq(1), parcel },
+        Input::GroupLoaded { group: team, state: None },
+    ];
+    assert!(written_after_ms(founded) <= limits::FLUSH_AWAITED_MS + 200);
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn of_a_large_group_rows_are_written_and_then_those_who_are_there_are_told() {
     say(&mut rig, remote(2), team, Some(create(vec![remote(3), remote(4)])));
     rig.release();
     rig.flush();
+    assert!(!rig.shard.is_flush_awaited(), "everything is written");
     let out = rig.done(Input::Signal(Signal::WatchGroup { by: THERE, group: team, on: true }));
     let head = |head| (THERE, Signal::Head { group: team, to: THERE, head: ConvSeq(head) });
     assert_eq!(signals(&out), [head(1)]);
@@ -231,6 +232,7 @@ fn an_idle_group_leaves_memory_and_one_that_changed_does_not() {
     let mut rig = Rig::new();
     let team = group(7);
     say(&mut rig, remote(2), team, Some(create(vec![remote(3)])));
+    assert!(rig.shard.is_flush_awaited(), "members read a roster from its rows");
     rig.release();
     rig.pass(limits::ACCOUNT_IDLE_MS + 1);
     rig.shard.evict(rig.now);
