@@ -86,16 +86,23 @@ async fn of_concurrent_claims_one_is_applied(world: &World<'_>) -> Verdict {
     Ok(())
 }
 
-/// Claims, and resolves an unknown outcome as an owner must.
+/// Claims, and resolves an unknown outcome as an owner must: it reads, and claims again where nobody has
+/// the epoch. A compare-and-swap that gave way to another one says that its outcome is unknown.
 async fn claim(world: &World<'_>, shard: ShardRef, row: EpochRow) -> Result<bool, String> {
-    match world.store.claim(shard, row).await {
-        Ok(outcome) => Ok(outcome == Cas::Applied),
-        Err(StoreError::Unknown(_)) => {
-            let rows = patiently(|| world.store.epochs_from(shard, row.epoch)).await?;
-            Ok(rows.first() == Some(&row))
+    const CLAIMS_MAX: usize = 20;
+    for _ in 0..CLAIMS_MAX {
+        match world.store.claim(shard, row).await {
+            Ok(Cas::Applied) => return Ok(true),
+            // It is refused by its own row where an earlier try was applied after all.
+            Ok(Cas::Refused) | Err(StoreError::Unknown(_)) => {}
+            Err(error) => return Err(failed(error)),
         }
-        Err(error) => Err(failed(error)),
+        let rows = patiently(|| world.store.epochs_from(shard, row.epoch)).await?;
+        if let Some(found) = rows.first() {
+            return Ok(*found == row);
+        }
     }
+    Err(format!("nobody has the epoch after {CLAIMS_MAX} claims"))
 }
 
 /// A read beside compare-and-swaps of the same row. Such a read may time out, as they may, and whoever
