@@ -139,7 +139,7 @@ impl Account {
         self.groups.insert(group, membership);
         while self.groups.len() > 2 * limits::MEMBERSHIPS_MAX {
             let left = self.groups.iter().filter(|(_, known)| known.until.is_some());
-            let Some(first) = left.min_by_key(|(_, known)| known.until).map(|(id, _)| *id) else {
+            let Some(first) = left.min_by_key(|(_, known)| known.left_at).map(|(id, _)| *id) else {
                 return;
             };
             self.groups.remove(&first);
@@ -178,5 +178,26 @@ impl Device {
         while self.refusals.front().is_some_and(|(seq, _)| seq.0 < oldest) {
             self.refusals.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seq::ConvSeq;
+
+    #[test]
+    fn the_groups_that_were_left_first_are_forgotten_first() {
+        let mut account = Account::new(ShardSeq(1));
+        let most = u64::try_from(2 * limits::MEMBERSHIPS_MAX).unwrap();
+        let group = |n: u64| GroupId::from_bytes(&u128::from(n).to_be_bytes()).unwrap();
+        for n in 0..=most {
+            // The later it was left, the fewer were its messages.
+            let (until, left_at) = (Some(ConvSeq(1 + most - n)), WallMs(1000 + n));
+            let left = Membership { since: ConvSeq(1), until, pulls: None, left_at };
+            account.note_membership(group(n), left);
+        }
+        let kept: Vec<_> = account.groups.keys().copied().collect();
+        assert_eq!(kept, (1..=most).map(group).collect::<Vec<_>>());
     }
 }

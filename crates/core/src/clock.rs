@@ -102,6 +102,11 @@ impl LogicalTimestamp {
         Self(i64::try_from(bits).expect("63 bits"))
     }
 
+    /// The home generation in it.
+    pub fn home_gen(self) -> HomeGen {
+        HomeGen(u8::try_from(self.0 >> 56).expect("7 bits of a positive number"))
+    }
+
     /// As Cassandra takes it.
     pub const fn get(self) -> i64 {
         self.0
@@ -134,6 +139,8 @@ mod tests {
         assert!(at(0, 1, LogicalTimestamp::POS_MAX) < at(0, 2, 0));
         assert!(at(0, LogicalTimestamp::EPOCH_MAX, 5) < at(1, 1, 0));
         assert!(at(3, 7, 8) < at(3, 7, 9));
-        assert!(at(127, LogicalTimestamp::EPOCH_MAX, LogicalTimestamp::POS_MAX).get() > 0);
+        let last = at(127, LogicalTimestamp::EPOCH_MAX, LogicalTimestamp::POS_MAX);
+        assert!(last.get() > 0);
+        assert_eq!((last.home_gen(), at(3, 7, 8).home_gen()), (HomeGen(127), HomeGen(3)));
     }
 }

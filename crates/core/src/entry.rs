@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::{Hlc, WallMs};
 use crate::code::Code;
+use crate::group::Heir;
 use crate::id::{AccountId, DeviceNo, GroupId, PublicKey, ShardId};
 use crate::mark::Receipt;
 use crate::message::{Address, Message, Notice};
@@ -178,6 +179,8 @@ pub enum Received {
         message: Arc<Message>,
         /// The members who get it, by the outboxes that bring it to them.
         targets: Vec<Target>,
+        /// Who becomes an admin by it.
+        heir: Heir,
     },
     /// It has a place in the inboxes of these members of its group.
     Shared {
@@ -226,9 +229,9 @@ impl Entry {
                 Received::Refused { .. } | Received::Noticed { .. } => 96,
                 Received::Marked { .. } => 80,
                 Received::Dropped => 8,
-                Received::Ordered { message, targets } => {
+                Received::Ordered { message, targets, heir: _ } => {
                     let members: usize = targets.iter().map(|target| target.members.len()).sum();
-                    24 + message_weight(message) + 18 * members + 24 * targets.len()
+                    48 + message_weight(message) + 18 * members + 24 * targets.len()
                 }
                 Received::Shared { message, places, declined } => {
                     let declined = declined.as_ref().map_or(0, |(who, _)| 24 + 18 * who.len());

@@ -4,6 +4,8 @@
 //! A group lives on the shard of its id. Members are in it from the place in its order at which they
 //! were added to the one at which they left, and get what was said between.
 
+mod membership;
+pub mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,8 @@ use crate::id::{AccountId, GroupId, ShardCount, ShardId};
 use crate::limits;
 use crate::mutation::{self, Mutation};
 use crate::seq::{ConvSeq, ShardSeq};
+
+pub use membership::Membership;
 
 /// The durable state of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,17 +128,6 @@ pub struct Place {
     pub reach: Reach,
 }
 
-/// What an account knows of a group that it is or was in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Membership {
-    /// The place at which it came.
-    pub since: ConvSeq,
-    /// The place at which it left.
-    pub until: Option<ConvSeq>,
-    /// The place behind which it reads the group's log; nothing while its inbox holds everything.
-    pub pulls: Option<ConvSeq>,
-}
-
 /// What becomes of a message that a group took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruling {
@@ -142,6 +135,23 @@ pub struct Ruling {
     pub place: Place,
     /// In whose inboxes it is put.
     pub to: Vec<AccountId>,
+    /// Who becomes an admin by it.
+    pub heir: Heir,
+}
+
+/// Who becomes an admin because the last one left.
+///
+/// It is a part of what is decided: rows of a group may be newer than the checkpoint from which it is
+/// recovered, and in those somebody else may be in it longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Heir {
+    /// An entry of versions before does not say it: whoever is in it longest, where it has no admin.
+    #[default]
+    Unsaid,
+    /// It has an admin, or no members.
+    Nobody,
+    /// This member.
+    Named(AccountId),
 }
 
 /// Up to how many members messages reach them how. A world of few people has other sizes than the
@@ -285,7 +295,8 @@ impl Group {
         }
         let reach = self.reach.max(Reach::of(members, sizes));
         let place = Place { seq: self.head.next(), reach };
-        Ok(Ruling { place, to: self.recipients(sender, change) })
+        let to = self.recipients(sender, change);
+        Ok(Ruling { place, to, heir: self.heir_after(sender, change) })
     }
 
     fn members_after(&self, sender: AccountId, change: Option<&Change>) -> usize {
@@ -342,12 +353,20 @@ impl Group {
         sender: AccountId,
         change: Option<&Change>,
         place: Place,
+        heir: Heir,
     ) -> BTreeSet<AccountId> {
         self.head = place.seq;
         self.reach = place.reach;
         let Some(change) = change else { return BTreeSet::new() };
         self.change(sender, change, place.seq);
-        let heir = self.keep_an_admin();
+        let heir = match heir {
+            Heir::Unsaid => self.oldest_without_admin(|_, role| Some(role)),
+            Heir::Nobody => None,
+            Heir::Named(heir) => Some(heir),
+        };
+        if let Some(member) = heir.and_then(|heir| self.members.get_mut(&heir)) {
+            member.role = Role::Admin;
+        }
         change.about().iter().copied().chain([sender]).chain(heir).collect()
     }
 
@@ -376,64 +395,51 @@ impl Group {
         }
     }
 
-    /// A group whose last admin left goes to whoever is in it longest.
-    fn keep_an_admin(&mut self) -> Option<AccountId> {
-        if self.members.values().any(|member| member.role == Role::Admin) {
-            return None;
+    /// A group whose last admin left goes to whoever is in it longest. Whom a change brings in does not
+    /// count: whoever brought them stays.
+    fn heir_after(&self, sender: AccountId, change: Option<&Change>) -> Heir {
+        let heir = match change {
+            None | Some(Change::Create(..)) => None,
+            Some(Change::Add(_) | Change::Set(_)) => {
+                self.oldest_without_admin(|_, role| Some(role))
+            }
+            Some(Change::Remove(who)) => {
+                let gone: BTreeSet<_> = who.iter().collect();
+                self.oldest_without_admin(|id, role| (!gone.contains(&id)).then_some(role))
+            }
+            Some(Change::Leave) => {
+                self.oldest_without_admin(|id, role| (id != sender).then_some(role))
+            }
+            Some(Change::Promote(who, new)) => {
+                self.oldest_without_admin(|id, role| Some(if id == *who { *new } else { role }))
+            }
+        };
+        heir.map_or(Heir::Nobody, Heir::Named)
+    }
+
+    /// Who is in it longest, where nobody is an admin: of those who stay, with the roles that they get.
+    fn oldest_without_admin(
+        &self,
+        after: impl Fn(AccountId, Role) -> Option<Role>,
+    ) -> Option<AccountId> {
+        let mut oldest: Option<(ConvSeq, AccountId)> = None;
+        for (id, member) in &self.members {
+            match after(*id, member.role) {
+                Some(Role::Admin) => return None,
+                Some(Role::Member) => {
+                    let this = (member.since, *id);
+                    oldest = Some(oldest.map_or(this, |known| known.min(this)));
+                }
+                None => {}
+            }
         }
-        let oldest = self.members.iter_mut().min_by_key(|(_, member)| member.since);
-        oldest.map(|(who, member)| {
-            member.role = Role::Admin;
-            *who
-        })
+        oldest.map(|(_, id)| id)
     }
 
     /// Those of `who` whom a place brought in and who are in it since.
     pub fn came_at(&self, who: &[AccountId], place: ConvSeq) -> Vec<AccountId> {
         let came = |who: &&AccountId| self.members.get(who).is_some_and(|m| m.since == place);
         who.iter().filter(came).copied().collect()
-    }
-}
-
-impl Membership {
-    /// What a message at `place` makes of it for `account`; nothing where it changes nothing.
-    pub fn after(
-        known: Option<Self>,
-        account: AccountId,
-        sender: AccountId,
-        change: Option<&Change>,
-        place: Place,
-    ) -> Option<Self> {
-        let active = known.filter(|known| known.until.is_none());
-        let pulls = (place.reach == Reach::Pull).then_some(place.seq);
-        let comes = match change {
-            Some(Change::Create(who, _)) => who.contains(&account) || sender == account,
-            Some(Change::Add(who)) => who.contains(&account),
-            _ => false,
-        };
-        let goes = match change {
-            Some(Change::Remove(who)) => who.contains(&account),
-            Some(Change::Leave) => sender == account,
-            _ => false,
-        };
-        match active {
-            Some(known) if goes => Some(Self { until: Some(place.seq), ..known }),
-            Some(known) if known.pulls.is_none() && pulls.is_some() => {
-                Some(Self { pulls, ..known })
-            }
-            None if comes => Some(Self { since: place.seq, until: None, pulls }),
-            Some(_) | None => None,
-        }
-    }
-
-    /// The places of the group's log that it may read, behind `after`: behind the first, up to the
-    /// last, if there is a last.
-    pub fn readable(&self, after: ConvSeq) -> Option<(ConvSeq, Option<ConvSeq>)> {
-        let from = self.pulls?.max(after);
-        match self.until {
-            Some(until) if until <= from => None,
-            until => Some((from, until)),
-        }
     }
 }
 

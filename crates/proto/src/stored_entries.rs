@@ -184,7 +184,9 @@ fn outcome_to_stored(outcome: &Received) -> stored::received::Outcome {
             version: *version,
         }),
         Received::Dropped => To::Dropped(stored::Dropped {}),
-        Received::Ordered { message, targets } => To::Ordered(ordered_to_stored(message, targets)),
+        Received::Ordered { message, targets, heir } => {
+            To::Ordered(ordered_to_stored(message, targets, *heir))
+        }
         Received::Shared { message, places, declined } => {
             To::Shared(shared_to_stored(message, places, declined.as_ref()))
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use iris_core::clock::WallMs;
 use iris_core::entry::{Received, Target};
 use iris_core::group::{
-    Change, Group, InGroup, Member, Membership, Place, Reach, Role, Settings, Who,
+    Change, Group, Heir, InGroup, Member, Membership, Place, Reach, Role, Settings, Who,
 };
 use iris_core::id::{AccountId, GroupId};
 use iris_core::message::{Message, Parcel};
@@ -88,6 +89,7 @@ pub fn memberships_to_stored(groups: &BTreeMap<GroupId, Membership>) -> stored::
         since: known.since.0,
         until: known.until.map_or(0, |until| until.0),
         pulls: known.pulls.map_or(0, |pulls| pulls.0),
+        left_at_ms: known.left_at.0,
     };
     stored::Memberships { memberships: groups.iter().map(membership).collect() }
 }
@@ -99,7 +101,8 @@ pub fn memberships_from_stored(
     let place = |number: u64| (number != 0).then_some(ConvSeq(number));
     let membership = |known: stored::Membership| {
         let (until, pulls) = (place(known.until), place(known.pulls));
-        let membership = Membership { since: ConvSeq(known.since), until, pulls };
+        let left_at = WallMs(known.left_at_ms);
+        let membership = Membership { since: ConvSeq(known.since), until, pulls, left_at };
         Ok((GroupId::from_bytes(&known.group)?, membership))
     };
     memberships.memberships.into_iter().map(membership).collect()
@@ -213,7 +216,11 @@ fn reach_from_stored(number: i32) -> Result<Reach, FormatError> {
 }
 
 /// What became of an item for a group, or for members of one.
-pub(crate) fn ordered_to_stored(message: &Message, targets: &[Target]) -> stored::Ordered {
+pub(crate) fn ordered_to_stored(
+    message: &Message,
+    targets: &[Target],
+    heir: Heir,
+) -> stored::Ordered {
     let target = |target: &Target| stored::Target {
         to_shard: target.slot.to.into(),
         outbox_seq: target.slot.seq.0,
@@ -222,6 +229,11 @@ pub(crate) fn ordered_to_stored(message: &Message, targets: &[Target]) -> stored
     stored::Ordered {
         message: Some(message_to_stored(message)),
         targets: targets.iter().map(target).collect(),
+        heir: match heir {
+            Heir::Unsaid => None,
+            Heir::Nobody => Some(Bytes::new()),
+            Heir::Named(heir) => Some(account_bytes(heir)),
+        },
     }
 }
 
@@ -231,7 +243,12 @@ pub(crate) fn ordered_from_stored(op: stored::Ordered) -> Result<Received, Forma
         Ok(Target { slot, members: list_from_stored(&target.members)? })
     };
     let targets = op.targets.into_iter().map(target).collect::<Result<_, FormatError>>()?;
-    Ok(Received::Ordered { message: message_from_stored(op.message)?, targets })
+    let heir = match op.heir {
+        None => Heir::Unsaid,
+        Some(heir) if heir.is_empty() => Heir::Nobody,
+        Some(heir) => Heir::Named(account(&heir)?),
+    };
+    Ok(Received::Ordered { message: message_from_stored(op.message)?, targets, heir })
 }
 
 pub(crate) fn shared_to_stored(

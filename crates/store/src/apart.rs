@@ -1,21 +1,14 @@
 //! Messages of groups that are not small: rows of inboxes have them without their bodies, and the row
 //! of the group's log has each of them once, for every inbox that refers to it.
-//!
-//! A place of a group's log holds one message for ever, whole or erased, and many shards write it. Their
-//! positions say nothing about each other's, so a row is written at one of two timestamps, the same for
-//! every writer: an erasure wins over whole rows that come before and after it.
+//! When such a row is written, whole and erased, says [`iris_core::group::stamp`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use iris_core::account::{InboxContent, InboxItem};
-use iris_core::clock::LogicalTimestamp;
 use iris_core::id::GroupId;
 use iris_core::message::{Address, Message};
-use iris_core::seq::{ConvSeq, Epoch, HomeGen, ShardSeq};
-
-const WHOLE: ShardSeq = ShardSeq(1);
-const ERASED: ShardSeq = ShardSeq(2);
+use iris_core::seq::ConvSeq;
 
 /// Members of one part of a roster.
 pub(crate) const ROSTER_PAGE: usize = 1000;
@@ -30,25 +23,6 @@ pub(crate) struct Logged {
 
 /// What was found of what items refer to.
 pub(crate) type Bodies = BTreeMap<(GroupId, ConvSeq), Logged>;
-
-/// When a whole message is written, by whoever was at `writer`.
-pub(crate) fn whole_at(writer: LogicalTimestamp) -> LogicalTimestamp {
-    LogicalTimestamp::new(home_gen(writer), Epoch(1), WHOLE)
-}
-
-/// When an erased one is.
-pub(crate) fn erased_at(writer: LogicalTimestamp) -> LogicalTimestamp {
-    LogicalTimestamp::new(home_gen(writer), Epoch(1), ERASED)
-}
-
-/// Whether a row that was written then is an erased one.
-pub(crate) fn is_erased(written: LogicalTimestamp) -> bool {
-    written >= erased_at(written)
-}
-
-fn home_gen(timestamp: LogicalTimestamp) -> HomeGen {
-    HomeGen(u8::try_from(timestamp.get() >> 56).expect("7 bits of a positive number"))
-}
 
 /// An item, as its row has it.
 pub(crate) fn stripped(item: &InboxItem) -> InboxItem {
@@ -139,23 +113,5 @@ pub(crate) fn join_all(items: &mut [InboxItem], bodies: &Bodies) {
         if let Some(place) = reference(item) {
             join(item, bodies.get(&place));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_erasure_is_newer_than_whatever_anybody_writes_at_its_place() {
-        let at =
-            |home, epoch, pos| LogicalTimestamp::new(HomeGen(home), Epoch(epoch), ShardSeq(pos));
-        let last = at(0, LogicalTimestamp::EPOCH_MAX, LogicalTimestamp::POS_MAX);
-        assert_eq!(whole_at(at(0, 1, 1)), whole_at(last));
-        assert!(whole_at(last) < erased_at(at(0, 1, 1)));
-        assert!(is_erased(erased_at(last)) && !is_erased(whole_at(last)));
-        let forced = at(1, 1, 1);
-        assert!(whole_at(forced) > erased_at(last), "places count anew in another home");
-        assert!(is_erased(erased_at(forced)) && !is_erased(whole_at(forced)));
     }
 }

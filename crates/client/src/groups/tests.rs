@@ -1,7 +1,7 @@
 //! Places of groups: dense from where the account came until it left, and what excuses a hole.
 
 use bytes::Bytes;
-use iris_core::clock::Hlc;
+use iris_core::clock::{Hlc, WallMs};
 use iris_core::group::Settings;
 use iris_core::id::{DeviceId, DeviceNo, MsgId};
 use iris_core::seq::InboxSeq;
@@ -175,7 +175,7 @@ fn a_log_is_read_up_to_where_the_account_left() {
 
 fn membership(pulls: u64) -> Vec<(GroupId, Membership)> {
     let pulls = Some(ConvSeq(pulls));
-    vec![(group(), Membership { since: ConvSeq(3), until: None, pulls })]
+    vec![(group(), Membership { since: ConvSeq(3), until: None, pulls, left_at: WallMs(0) })]
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::WallMs;
 use crate::id::TenantNo;
 
 fn count() -> ShardCount {
@@ -34,7 +35,7 @@ impl Life {
     fn say(&mut self, sender: AccountId, carried: InGroup) -> Result<Ruling, Code> {
         let ruling = Group::judge(self.group.as_ref(), sender, &carried, Sizes::default())?;
         let group = self.group.get_or_insert_with(Group::empty);
-        group.take(sender, carried.change.as_ref(), ruling.place);
+        group.take(sender, carried.change.as_ref(), ruling.place, ruling.heir);
         Ok(ruling)
     }
 
@@ -171,10 +172,13 @@ fn a_membership_says_from_where_to_where() {
     let at = |seq, reach| Place { seq: ConvSeq(seq), reach };
     let (ann, ben) = (who(1), who(2));
     let after = |known, sender, change: &Change, place| {
-        Membership::after(known, ann, sender, Some(change), place)
+        Membership::after(known, ann, sender, Some(change), (place, WallMs(70)))
     };
     let came = after(None, ben, &Change::Add(vec![ann]), at(7, Reach::Inline)).unwrap();
-    assert_eq!(came, Membership { since: ConvSeq(7), until: None, pulls: None });
+    assert_eq!(
+        came,
+        Membership { since: ConvSeq(7), until: None, pulls: None, left_at: WallMs(0) }
+    );
     assert_eq!(after(Some(came), ben, &Change::Add(vec![who(3)]), at(8, Reach::Apart)), None);
     let pulls = after(Some(came), ben, &Change::Add(vec![who(4)]), at(9, Reach::Pull)).unwrap();
     assert_eq!(pulls.readable(ConvSeq(0)), Some((ConvSeq(9), None)));
@@ -222,4 +226,16 @@ proptest! {
             prop_assert!(admins > 0 || group.members.is_empty());
         }
     }
+}
+
+#[test]
+fn an_entry_of_a_version_before_leaves_no_group_without_an_admin() {
+    let mut life = Life::new(all(1..3), Settings::default());
+    let ruling = life.group().rule(who(0), Some(&Change::Leave), Sizes::default()).unwrap();
+    assert_eq!(ruling.heir, Heir::Named(all(1..3).into_iter().min().unwrap()));
+    let mut said = life.group().clone();
+    said.take(who(0), Some(&Change::Leave), ruling.place, ruling.heir);
+    let group = life.group.as_mut().unwrap();
+    group.take(who(0), Some(&Change::Leave), ruling.place, Heir::Unsaid);
+    assert_eq!(*group, said);
 }

@@ -116,8 +116,8 @@ impl Shard {
                 self.put_out(*slot, Parcel::Notice(*notice), at, now);
             }
             Received::Dropped => {}
-            Received::Ordered { message, targets } => {
-                self.apply_ordered(message, at);
+            Received::Ordered { message, targets, heir } => {
+                self.apply_ordered(message, *heir, at);
                 for Target { slot, members } in targets {
                     let parcel = Parcel::ForMembers(Arc::clone(message), members.clone());
                     self.put_out(*slot, parcel, at, now);

@@ -11,15 +11,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::clock::{LogicalTimestamp, MonoUs, Now};
+use crate::clock::{MonoUs, Now};
 use crate::code::Code;
 use crate::entry::{Received, Slot, Target};
-use crate::group::{Change, Group, InGroup, Reach, Ruling, by_shard};
+use crate::group::{Change, Group, Heir, InGroup, Reach, Ruling, by_shard, stamp};
 use crate::id::{AccountId, DeviceNo, GroupId, MsgId, ShardId};
 use crate::limits;
 use crate::message::{About, Address, Bodies, Message};
 use crate::mutation::{self, Mutation};
-use crate::seq::{ClientSeq, ConvSeq, Epoch, HomeGen, OutboxSeq, ShardSeq};
+use crate::seq::{ClientSeq, ConvSeq, OutboxSeq, ShardSeq};
 use crate::signal::{Signal, Typing};
 
 use super::Shard;
@@ -168,50 +168,47 @@ impl Shard {
         let sizes = self.policy.groups;
         let Some(hot) = self.hot_group_mut(group) else { return Received::Dropped };
         hot.used_at = now;
-        let ruling = Group::judge(hot.state.as_ref(), message.sender, &carried, sizes);
-        self.order(message, carried, ruling)
-    }
-
-    /// A message that was judged gets its place, or goes back.
-    fn order(
-        &mut self,
-        message: Arc<Message>,
-        carried: InGroup,
-        ruling: Result<Ruling, Code>,
-    ) -> Received {
-        let ruling = ruling.and_then(|ruling| {
-            // Nobody is put off here, where a sender was told that it is accepted: who cannot be
-            // reached for so long that an outbox is full has the sender told.
-            let shards = by_shard(&ruling.to, self.key.count);
-            let full = |to: &ShardId| {
-                let peer = self.peers.get(to);
-                peer.is_some_and(|peer| peer.backlog() >= 2 * limits::OUTBOX_ITEMS_MAX)
-            };
-            if shards.keys().any(full) { Err(Code::Quota) } else { Ok((ruling.place, shards)) }
-        });
-        match ruling {
+        match Group::judge(hot.state.as_ref(), message.sender, &carried, sizes) {
+            // Nobody is put off here, where a sender was told that it is accepted: who cannot be reached
+            // for so long that an outbox is full has the sender told.
+            Ok(ruling) if self.is_crowded(&ruling) => self.refuse(&message, Code::Quota),
+            Ok(ruling) => self.order(message, carried, ruling),
             Err(code) => self.refuse(&message, code),
-            Ok((place, shards)) => {
-                self.clock = self.clock.merge(message.clock);
-                self.clock = self.clock.tick(self.clock.wall());
-                let targets = shards.into_iter().map(|(to, members)| {
-                    let seq = self.peers.entry(to).or_default().out_next;
-                    Target { slot: Slot { to, seq }, members }
-                });
-                let targets = targets.collect();
-                // What orders the group is its own shard's clock: it grows with the places.
-                let carried = InGroup { place: Some(place), ..carried };
-                let message = Message {
-                    clock: self.clock,
-                    group: Some(Box::new(carried)),
-                    ..Arc::unwrap_or_clone(message)
-                };
-                Received::Ordered { message: Arc::new(message), targets }
-            }
         }
     }
 
-    /// A shard says that these cannot be members: the group takes them out again.
+    /// Whether an outbox by which a message goes out is full.
+    fn is_crowded(&self, ruling: &Ruling) -> bool {
+        let full = |to: &ShardId| {
+            let peer = self.peers.get(to);
+            peer.is_some_and(|peer| peer.backlog() >= 2 * limits::OUTBOX_ITEMS_MAX)
+        };
+        by_shard(&ruling.to, self.key.count).keys().any(full)
+    }
+
+    /// A message that was judged gets its place.
+    fn order(&mut self, message: Arc<Message>, carried: InGroup, ruling: Ruling) -> Received {
+        let Ruling { place, to, heir } = ruling;
+        self.clock = self.clock.merge(message.clock);
+        self.clock = self.clock.tick(self.clock.wall());
+        let targets = by_shard(&to, self.key.count).into_iter().map(|(to, members)| {
+            let seq = self.peers.entry(to).or_default().out_next;
+            Target { slot: Slot { to, seq }, members }
+        });
+        let targets = targets.collect();
+        // What orders the group is its own shard's clock: it grows with the places.
+        let carried = InGroup { place: Some(place), ..carried };
+        let message = Message {
+            clock: self.clock,
+            group: Some(Box::new(carried)),
+            ..Arc::unwrap_or_clone(message)
+        };
+        Received::Ordered { message: Arc::new(message), targets, heir }
+    }
+
+    /// A shard says that these cannot be members: the group takes them out again, however full an outbox
+    /// is. Nobody would say it twice, and to wait could be to wait for each other. Each such answer follows
+    /// from a message that found room, so there are no more of them than of those.
     pub(super) fn take_declined(
         &mut self,
         now: MonoUs,
@@ -235,7 +232,9 @@ impl Shard {
             return Received::Dropped;
         };
         let change = Change::Remove(who);
-        let ruling = state.rule(first, Some(&change), sizes);
+        let Ok(ruling) = state.rule(first, Some(&change), sizes) else {
+            return Received::Dropped;
+        };
         let carried = InGroup { change: Some(change), ..InGroup::default() };
         let message = Message {
             sender: first,
@@ -249,14 +248,11 @@ impl Shard {
             about: None,
             group: Some(Box::new(carried.clone())),
         };
-        match self.order(Arc::new(message), carried, ruling) {
-            ordered @ Received::Ordered { .. } => ordered,
-            _ => Received::Dropped,
-        }
+        self.order(Arc::new(message), carried, ruling)
     }
 
     /// Called while an entry is applied: a group takes a message.
-    pub(super) fn apply_ordered(&mut self, message: &Arc<Message>, at: ShardSeq) {
+    pub(super) fn apply_ordered(&mut self, message: &Arc<Message>, heir: Heir, at: ShardSeq) {
         let (Address::Group(group), Some(place)) = (message.to, message.place()) else { return };
         // Whoever puts it into inboxes keeps it, too. This row is here so that a deletion, which may come
         // when inboxes hold nothing any more, finds it whatever those have written by then.
@@ -270,7 +266,7 @@ impl Shard {
             return;
         }
         let state = hot.state.get_or_insert_with(Group::empty);
-        hot.changed.extend(state.take(message.sender, message.change(), place));
+        hot.changed.extend(state.take(message.sender, message.change(), place, heir));
         state.pos = at;
         hot.dirty = true;
         // Members read a roster from its rows.
@@ -285,17 +281,16 @@ impl Shard {
     /// A message whose body inboxes refer to, or that members read from the group's log, becomes a row
     /// of that.
     pub(super) fn keep_apart(&mut self, group: GroupId, message: &Arc<Message>, at: ShardSeq) {
-        let Some(written) = message.place() else { return };
-        // Several shards write the same row, at positions that say nothing to each other, and write it
-        // again when they are recovered. What a place holds never changes, and what erases it is behind it.
-        let timestamp = if mutation::is_on(Mutation::G4) {
-            self.timestamp(at)
+        let home = self.key.home_gen;
+        let (timestamp, erased) = if mutation::is_on(Mutation::G4) {
+            (self.timestamp(at), self.timestamp(at))
         } else {
-            LogicalTimestamp::new(HomeGen(0), Epoch(0), ShardSeq(written.seq.0))
+            (stamp::whole(home), stamp::erased(home))
         };
         self.flushing.log(LogRow { group, message: Arc::clone(message), timestamp });
         if let Some(about) = message.erases() {
             let About { author, msg_id, place, .. } = *about;
+            let timestamp = erased;
             self.flushing.unlog(LogErasure { group, place, author, msg_id, timestamp });
         }
     }

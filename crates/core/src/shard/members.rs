@@ -86,7 +86,7 @@ impl Shard {
         entry: &Entry,
     ) {
         let (Address::Group(group), Some(place)) = (message.to, message.place()) else { return };
-        let at = entry.seq;
+        let (at, now) = (entry.seq, entry.clock.wall());
         if message.is_kept_apart() && !places.is_empty() {
             self.keep_apart(group, message, at);
         }
@@ -99,7 +99,7 @@ impl Shard {
                 let Some(state) = &mut hot.state else { return };
                 let known = state.groups.get(&group).copied();
                 let (sender, change) = (message.sender, message.change());
-                changed = Membership::after(known, *account, sender, change, place);
+                changed = Membership::after(known, *account, sender, change, (place, now));
                 if let Some(membership) = changed {
                     state.note_membership(group, membership);
                 }

@@ -6,11 +6,11 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use iris_core::clock::WallMs;
 use iris_core::group::{
     Change, InGroup, Member, Membership, Reach, Role, RosterPage, Settings, Who,
 };
 use iris_core::id::{AccountId, DeviceNo, GroupId};
-use iris_core::limits;
 use iris_core::message::{Address, Message};
 use iris_core::seq::ConvSeq;
 
@@ -30,13 +30,13 @@ pub struct ToldPlace {
     pub pulls: bool,
 }
 
-/// A change of a group.
+/// A change of a group. How much it names and says is the shard's to judge: its refusal is a decision.
 pub fn change_from_wire(wire: client::GroupChange) -> Result<Change, FormatError> {
     use client::group_change::Kind;
     Ok(match wire.kind.ok_or(FormatError::Missing("change"))? {
         Kind::Create(create) => {
             let settings = create.settings.unwrap_or_default();
-            Change::Create(accounts_from_wire(&create.members)?, settings_from_wire(settings)?)
+            Change::Create(accounts_from_wire(&create.members)?, settings_from_wire(settings))
         }
         Kind::Add(who) => Change::Add(accounts_from_wire(&who.accounts)?),
         Kind::Remove(who) => Change::Remove(accounts_from_wire(&who.accounts)?),
@@ -45,7 +45,7 @@ pub fn change_from_wire(wire: client::GroupChange) -> Result<Change, FormatError
             AccountId::from_bytes(&promotion.account)?,
             role_from_wire(promotion.role)?,
         ),
-        Kind::Set(settings) => Change::Set(settings_from_wire(settings)?),
+        Kind::Set(settings) => Change::Set(settings_from_wire(settings)),
     })
 }
 
@@ -71,16 +71,13 @@ pub fn change_to_wire(change: &Change) -> client::GroupChange {
 }
 
 /// What a group's admins chose.
-pub fn settings_from_wire(wire: client::GroupSettings) -> Result<Settings, FormatError> {
-    if wire.info.len() > limits::GROUP_INFO_BYTES_MAX {
-        return Err(FormatError::OutOfBounds("info"));
-    }
+pub fn settings_from_wire(wire: client::GroupSettings) -> Settings {
     let who = |only_admins| if only_admins { Who::Admins } else { Who::Members };
-    Ok(Settings {
+    Settings {
         writers: who(wire.only_admins_write),
         adders: who(wire.only_admins_add),
         info: wire.info,
-    })
+    }
 }
 
 /// What a group's admins chose.
@@ -165,6 +162,7 @@ pub fn memberships_from_wire(
             since: place_from_wire(known.since)?,
             until: place(known.until)?,
             pulls: place(known.pulls)?,
+            left_at: WallMs(0),
         };
         Ok((GroupId::from_bytes(&known.group)?, membership))
     };
@@ -198,7 +196,7 @@ pub fn roster_from_wire(wire: client::Roster) -> Result<RosterPage, FormatError>
         head: place_from_wire(wire.head)?,
         version: place_from_wire(wire.version)?,
         reach: if wire.pull { Reach::Pull } else { Reach::Inline },
-        settings: settings_from_wire(wire.settings.unwrap_or_default())?,
+        settings: settings_from_wire(wire.settings.unwrap_or_default()),
         members: wire.members.iter().map(member).collect::<Result<_, FormatError>>()?,
         next: behind_from_wire(&wire.next)?,
     })
@@ -247,8 +245,5 @@ fn accounts_to_wire(who: &[AccountId]) -> Vec<Bytes> {
 }
 
 fn accounts_from_wire(who: &[Bytes]) -> Result<Vec<AccountId>, FormatError> {
-    if who.len() > limits::GROUP_CHANGE_MEMBERS_MAX {
-        return Err(FormatError::OutOfBounds("accounts"));
-    }
     who.iter().map(|bytes| Ok(AccountId::from_bytes(bytes)?)).collect()
 }

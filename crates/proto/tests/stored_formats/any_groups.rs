@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use iris_core::clock::WallMs;
 use iris_core::entry::{Received, Target};
-use iris_core::group::{Change, Group, InGroup, Membership, Place, Reach, Role, Settings, Who};
+use iris_core::group::{
+    Change, Group, Heir, InGroup, Membership, Place, Reach, Role, Settings, Who,
+};
 use iris_core::id::GroupId;
 use iris_core::limits;
 use iris_core::message::Parcel;
@@ -65,11 +68,13 @@ pub(crate) fn in_group() -> impl Strategy<Value = InGroup> {
 pub(crate) fn of_a_group() -> impl Strategy<Value = Received> {
     let target = (slot(), vec(account(), 0..9));
     let target = target.prop_map(|(slot, members)| Target { slot, members });
+    let heir =
+        prop_oneof![Just(Heir::Unsaid), Just(Heir::Nobody), account().prop_map(Heir::Named),];
     let places = vec((account(), place()), 0..9);
     let declined = option::of((vec(account(), 1..9), slot()));
     prop_oneof![
-        (message(), vec(target, 0..5))
-            .prop_map(|(message, targets)| Received::Ordered { message, targets }),
+        (message(), vec(target, 0..5), heir)
+            .prop_map(|(message, targets, heir)| { Received::Ordered { message, targets, heir } }),
         (message(), places, declined).prop_map(|(message, places, declined)| {
             Received::Shared { message, places, declined }
         }),
@@ -99,7 +104,12 @@ pub(crate) fn group_state() -> impl Strategy<Value = Group> {
 
 /// The groups of an account.
 pub(crate) fn memberships() -> impl Strategy<Value = BTreeMap<GroupId, Membership>> {
-    let parts = (conv_seq(), option::of(taken()), option::of(taken()));
-    let membership = parts.prop_map(|(since, until, pulls)| Membership { since, until, pulls });
+    let parts = (conv_seq(), option::of(taken()), option::of(taken()), any::<u64>());
+    let membership = parts.prop_map(|(since, until, pulls, left)| Membership {
+        since,
+        until,
+        pulls,
+        left_at: WallMs(left),
+    });
     btree_map(group(), membership, 0..9)
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use iris_core::block::BlockHeader;
 use iris_core::clock::{Hlc, WallMs};
 use iris_core::entry::{Entry, Op, Received, Target};
-use iris_core::group::{Change, Group, InGroup, Membership, Place, Reach, Role, Settings, Who};
+use iris_core::group::{
+    Change, Group, Heir, InGroup, Membership, Place, Reach, Role, Settings, Who,
+};
 use iris_core::id::{GroupId, MsgId};
 use iris_core::message::{About, Act, Address, Bodies, Message, Parcel};
 use iris_core::seq::{ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
@@ -59,7 +61,8 @@ pub(crate) fn third_block() -> (BlockHeader, Vec<Entry>) {
         vec![Target { slot, members: vec![account, other] }, Target { slot, members: Vec::new() }];
     for (reach, seq) in [Reach::Inline, Reach::Apart, Reach::Pull].into_iter().zip(41..) {
         let message = to_group(Some(Change::Leave), place(seq, reach));
-        ops.push(received(Received::Ordered { message, targets: targets.clone() }));
+        let (targets, heir) = (targets.clone(), Heir::Unsaid);
+        ops.push(received(Received::Ordered { message, targets, heir }));
     }
     let about = About {
         act: Act::Delete,
@@ -93,7 +96,7 @@ pub(crate) fn group_state() -> Group {
 /// The groups of an account: one that it is in, one that it left, and one whose log it reads.
 pub(crate) fn memberships() -> BTreeMap<GroupId, Membership> {
     let since = ConvSeq(3);
-    let is_in = Membership { since, until: None, pulls: None };
+    let is_in = Membership { since, until: None, pulls: None, left_at: WallMs(0) };
     let left = Membership { until: Some(ConvSeq(9)), ..is_in };
     let reads = Membership { pulls: Some(ConvSeq(6000)), ..is_in };
     let named = |byte| GroupId::from_bytes(&[byte; 16]).unwrap();

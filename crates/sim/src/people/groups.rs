@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use iris_check::history::What;
+use iris_core::clock::WallMs;
 use iris_core::group::{Change, Membership, Reach, Role, Settings, Who};
 use iris_core::id::{AccountId, GroupId, ShardId, TenantNo};
 use iris_core::message::{Address, Message};
@@ -151,7 +152,8 @@ impl World {
         let account = state.account;
         let known = state.disk.groups.entry(group).or_default();
         let before = known.membership;
-        let after = Membership::after(before, account, message.sender, message.change(), place);
+        let at = (place, WallMs(0));
+        let after = Membership::after(before, account, message.sender, message.change(), at);
         known.membership = after.or(before);
         let pulls = known.membership.and_then(|known| known.pulls);
         if after.is_some()

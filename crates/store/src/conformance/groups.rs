@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::clock::{Hlc, WallMs};
-use iris_core::group::{Change, Group, InGroup, Place, Reach, Settings};
+use iris_core::group::{Change, Group, InGroup, Place, Reach, Settings, stamp};
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId};
 use iris_core::message::{Address, Bodies, Message};
-use iris_core::seq::{ConvSeq, InboxSeq, ShardSeq};
+use iris_core::seq::{ConvSeq, HomeGen, InboxSeq, ShardSeq};
 use iris_core::shard::{Fetch, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogFetch, LogRow};
 
 use super::fixture::{World, at, empty_flush, failed, message};
@@ -29,6 +29,8 @@ suite! {
     a_log_ends_at_the_head_of_its_group,
     a_log_goes_on_behind_what_has_expired,
 }
+
+const HOME: HomeGen = HomeGen(0);
 
 /// A message to a group, at its place.
 fn said(group: GroupId, place: u64, reach: Reach, size: usize) -> Arc<Message> {
@@ -79,18 +81,15 @@ fn shared(
     Flush {
         index: index.collect(),
         inbox: vec![InboxRun { account, items, timestamp }],
-        logs: logs_of(messages.iter().filter(|message| message.is_kept_apart()), (epoch, pos)),
+        logs: logs_of(messages.iter().filter(|message| message.is_kept_apart())),
         ..empty_flush(epoch, pos)
     }
 }
 
-fn logs_of<'a>(
-    messages: impl IntoIterator<Item = &'a Arc<Message>>,
-    (epoch, pos): (u32, u64),
-) -> Vec<LogRow> {
+fn logs_of<'a>(messages: impl IntoIterator<Item = &'a Arc<Message>>) -> Vec<LogRow> {
     let row = |message: &Arc<Message>| match message.to {
         Address::Group(group) => {
-            LogRow { group, message: Arc::clone(message), timestamp: at(epoch, pos) }
+            LogRow { group, message: Arc::clone(message), timestamp: stamp::whole(HOME) }
         }
         Address::Account(_) => unreachable!("only groups have logs"),
     };
@@ -112,10 +111,10 @@ fn logged(
         members: BTreeMap::new(),
     };
     let row = GroupRow { group, state, members: Vec::new(), timestamp: at(epoch, pos) };
-    Flush { groups: vec![row], logs: logs_of(messages, (epoch, pos)), ..empty_flush(epoch, pos) }
+    Flush { groups: vec![row], logs: logs_of(messages), ..empty_flush(epoch, pos) }
 }
 
-fn erasure(message: &Message, (epoch, pos): (u32, u64)) -> LogErasure {
+fn erasure(message: &Message) -> LogErasure {
     let (Address::Group(group), Some(place)) = (message.to, message.place()) else {
         unreachable!("only groups have logs")
     };
@@ -124,12 +123,12 @@ fn erasure(message: &Message, (epoch, pos): (u32, u64)) -> LogErasure {
         place: place.seq,
         author: message.sender,
         msg_id: message.msg_id,
-        timestamp: at(epoch, pos),
+        timestamp: stamp::erased(HOME),
     }
 }
 
 fn erasing(message: &Message, at: (u32, u64)) -> Flush {
-    Flush { log_erasures: vec![erasure(message, at)], ..empty_flush(at.0, at.1) }
+    Flush { log_erasures: vec![erasure(message)], ..empty_flush(at.0, at.1) }
 }
 
 async fn inbox(world: &World<'_>, account: AccountId) -> Result<Vec<InboxItem>, String> {
@@ -254,7 +253,7 @@ async fn what_is_erased_in_the_log_is_a_hole_in_every_inbox(world: &World<'_>) -
     world.flush(shard, &shared((ann, 1), &messages, (1, 9))).await?;
     // One that was in rows, and one that comes with the flush that erases it.
     let of_ben = shared((ben, 11), &messages, (1, 10));
-    let log_erasures = vec![erasure(&messages[2], (1, 11)), erasure(&messages[5], (1, 12))];
+    let log_erasures = vec![erasure(&messages[2]), erasure(&messages[5])];
     let flush = Flush { log_erasures, ..of_ben };
     for _ in 0..2 {
         world.flush(shard, &flush).await?;
@@ -272,11 +271,11 @@ async fn an_erasure_in_the_log_takes_nothing_else(world: &World<'_>) -> Verdict 
     let messages: Vec<_> = (1..=8).map(|place| said(group, place, Reach::Pull, 60)).collect();
     world.flush(shard, &logged((group, 8), &messages, (1, 9))).await?;
     let wrong = [
-        LogErasure { author: world.account(), ..erasure(&messages[0], (1, 20)) },
-        LogErasure { msg_id: MsgId([1; 16]), ..erasure(&messages[1], (1, 21)) },
-        LogErasure { place: ConvSeq(4), ..erasure(&messages[2], (1, 22)) },
-        LogErasure { place: ConvSeq(99), ..erasure(&messages[4], (1, 23)) },
-        LogErasure { group: world.group(), ..erasure(&messages[5], (1, 24)) },
+        LogErasure { author: world.account(), ..erasure(&messages[0]) },
+        LogErasure { msg_id: MsgId([1; 16]), ..erasure(&messages[1]) },
+        LogErasure { place: ConvSeq(4), ..erasure(&messages[2]) },
+        LogErasure { place: ConvSeq(99), ..erasure(&messages[4]) },
+        LogErasure { group: world.group(), ..erasure(&messages[5]) },
     ];
     world.flush(shard, &Flush { log_erasures: wrong.to_vec(), ..empty_flush(1, 30) }).await?;
     same!(log(world, group, (0, None), 50).await?, messages, "the log");
@@ -298,6 +297,12 @@ async fn an_erasure_in_the_log_wins_whoever_writes_later(world: &World<'_>) -> V
     let other = shared((world.account(), 1), &messages, (9, 1000));
     world.flush(world.shard(), &other).await?;
     same!(holes(&inbox(world, account).await?), [2], "holes after others wrote it");
+    // Another home counts places anew: what it writes there is another message.
+    let anew = said(group, 2, Reach::Apart, 70);
+    let timestamp = stamp::whole(HomeGen(1));
+    let row = LogRow { group, message: Arc::clone(&anew), timestamp };
+    world.flush(world.shard(), &Flush { logs: vec![row], ..empty_flush(1, 1) }).await?;
+    none!(holes(&inbox(world, account).await?), "holes in another home");
     Ok(())
 }
 
@@ -365,7 +370,7 @@ async fn a_log_ends_at_the_head_of_its_group(world: &World<'_>) -> Verdict {
     let (group, shard) = (world.group(), world.shard());
     let messages: Vec<_> = (1..=9).map(|place| said(group, place, Reach::Pull, 40)).collect();
     world.flush(shard, &logged((group, 4), &messages[..4], (1, 9))).await?;
-    let under_way = Flush { logs: logs_of(&messages[6..], (1, 10)), ..empty_flush(1, 10) };
+    let under_way = Flush { logs: logs_of(&messages[6..]), ..empty_flush(1, 10) };
     world.flush(shard, &under_way).await?;
     same!(places(&log(world, group, (2, None), 50).await?), [3, 4], "while they are under way");
     none!(log(world, group, (4, Some(9)), 50).await?, "above the head");

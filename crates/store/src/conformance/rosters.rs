@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use iris_core::clock::WallMs;
 use iris_core::group::{Group, Member, Membership, Reach, Role, RosterPage, Settings, Who};
 use iris_core::id::{AccountId, GroupId};
 use iris_core::relation::{Relations, Wish};
@@ -176,9 +177,14 @@ type Memberships = BTreeMap<GroupId, Membership>;
 fn some_memberships(world: &World<'_>) -> Memberships {
     let place = |number: u64| Some(ConvSeq(number));
     let known = [
-        Membership { since: ConvSeq(1), until: None, pulls: None },
-        Membership { since: ConvSeq(1 << 40), until: place(1 << 41), pulls: None },
-        Membership { since: ConvSeq(7), until: None, pulls: place(9) },
+        Membership { since: ConvSeq(1), until: None, pulls: None, left_at: WallMs(0) },
+        Membership {
+            since: ConvSeq(1 << 40),
+            until: place(1 << 41),
+            pulls: None,
+            left_at: WallMs(9),
+        },
+        Membership { since: ConvSeq(7), until: None, pulls: place(9), left_at: WallMs(0) },
     ];
     known.into_iter().map(|membership| (world.group(), membership)).collect()
 }

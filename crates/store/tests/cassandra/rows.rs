@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iris_core::account::{InboxContent, InboxItem};
 use iris_core::clock::{Hlc, LogicalTimestamp};
-use iris_core::group::{Group, InGroup, Member, Place, Reach, Role};
+use iris_core::group::{Group, InGroup, Member, Place, Reach, Role, stamp};
 use iris_core::id::{AccountId, GroupId, ShardCount, ShardId, TenantNo};
 use iris_core::mark::Mark;
 use iris_core::message::{Address, Bodies, Message, Parcel};
@@ -104,7 +104,11 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
         marks: vec![MarkRow { account: account(), with: account(), mark }],
         erasures: Vec::new(),
         groups: vec![GroupRow { group: group(), state: Group::empty(), members, timestamp }],
-        logs: vec![LogRow { group: group(), message: said(1, 50), timestamp }],
+        logs: vec![LogRow {
+            group: group(),
+            message: said(1, 50),
+            timestamp: stamp::whole(HomeGen(0)),
+        }],
         log_erasures: Vec::new(),
         peers: vec![peer(0, epoch, pos)],
         outbox: vec![item(1, epoch), item(2, epoch)],
@@ -209,7 +213,8 @@ async fn a_body_that_is_apart_is_stored_once() {
         let account = AccountId::in_shard(SHARD.shard, count, TenantNo(0), random);
         InboxRun { account, items: vec![item], timestamp: at(1, 40) }
     });
-    let logs = vec![LogRow { group: group(), message: message.clone(), timestamp: at(1, 40) }];
+    let timestamp = stamp::whole(HomeGen(0));
+    let logs = vec![LogRow { group: group(), message: message.clone(), timestamp }];
     let flush = Flush { inbox: members.collect(), logs, ..first };
     store.materialize(SHARD, &flush, checkpoint).await.unwrap();
     let runs = raw::rows::<(Vec<u8>,)>(&session, "SELECT run FROM apart.inbox").await;
@@ -226,7 +231,7 @@ async fn a_body_that_is_apart_is_stored_once() {
         place: ConvSeq(3),
         author: message.sender,
         msg_id: message.msg_id,
-        timestamp: at(1, 41),
+        timestamp: stamp::erased(HomeGen(0)),
     };
     let erasing = Flush { log_erasures: vec![erasure], ..flush };
     store.materialize(SHARD, &erasing, checkpoint).await.unwrap();

@@ -82,7 +82,7 @@ pub struct LogRow {
     pub group: GroupId,
     /// With its place.
     pub message: Arc<Message>,
-    /// Its write timestamp.
+    /// Its write timestamp, the same whoever writes it: [`crate::group::stamp`].
     pub timestamp: LogicalTimestamp,
 }
 
@@ -97,7 +97,7 @@ pub struct LogErasure {
     pub author: AccountId,
     /// Its name: another message at the place is left alone.
     pub msg_id: MsgId,
-    /// The write timestamp of what takes its place.
+    /// The write timestamp of what takes its place, greater than that of every whole row there.
     pub timestamp: LogicalTimestamp,
 }
 

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use super::super::rig::{HERE, Rig, THERE, deletes, group, outcomes, remote};
 use super::*;
 use crate::code::Code;
-use crate::group::Settings;
+use crate::group::{Member, Role, Settings};
 use crate::message::Parcel;
+use crate::seq::HomeGen;
 use crate::shard::Input;
 
 fn create(members: Vec<AccountId>) -> Change {
@@ -250,12 +251,12 @@ fn whoever_cannot_be_a_member_goes_though_it_is_the_only_admin() {
     let (team, ghost) = (group(7), remote(8));
     let created = say(&mut rig, remote(2), team, Some(create(vec![remote(3), ghost])));
     let at = ConvSeq(place_of(&created));
-    say(&mut rig, remote(2), team, Some(Change::Promote(ghost, crate::group::Role::Admin)));
+    say(&mut rig, remote(2), team, Some(Change::Promote(ghost, Role::Admin)));
     say(&mut rig, remote(2), team, Some(Change::Leave));
     rig.parcel(Parcel::Declined(team, at, vec![ghost]));
     let members = &rig.shard.group(team).unwrap().members;
     assert_eq!(members.keys().copied().collect::<Vec<_>>(), [remote(3)]);
-    assert_eq!(members[&remote(3)].role, crate::group::Role::Admin);
+    assert_eq!(members[&remote(3)].role, Role::Admin);
 }
 
 #[test]
@@ -266,7 +267,52 @@ fn a_row_of_a_log_is_the_same_whoever_writes_it() {
     let team = group(7);
     say(&mut rig, remote(2), team, Some(create(vec![remote(3), remote(4)])));
     say(&mut rig, remote(3), team, None);
+    let Received::Ordered { message, .. } = say(&mut rig, remote(3), team, None) else { panic!() };
+    let about = Some(deletes(&message));
+    let deletion = Message { about, ..rig.group_message(remote(3), team, None) };
+    rig.parcel(Parcel::Message(Arc::new(deletion)));
     let (flush, _) = rig.capture(true);
-    let stamps: Vec<_> = flush.unwrap().logs.iter().map(|row| row.timestamp.get()).collect();
-    assert_eq!(stamps, [1, 2], "its place says which write is the newer one");
+    let flush = flush.unwrap();
+    assert!(flush.logs.iter().all(|row| row.timestamp == stamp::whole(HomeGen(0))));
+    assert_eq!(flush.logs.len(), 4);
+    assert_eq!(flush.log_erasures[0].timestamp, stamp::erased(HomeGen(0)));
+}
+
+/// A flush that breaks off leaves rows of members that are newer than the checkpoint: who is in it longest
+/// by those is not who it was.
+#[test]
+fn a_replay_over_newer_rows_makes_nobody_else_an_admin() {
+    let mut rig = Rig::new();
+    let team = group(7);
+    say(&mut rig, remote(2), team, Some(create(vec![remote(3), remote(4), remote(5)])));
+    rig.release();
+    rig.flush();
+    say(&mut rig, remote(2), team, Some(Change::Leave));
+    assert_eq!(rig.shard.group(team).unwrap().members[&remote(3)].role, Role::Admin);
+    say(&mut rig, remote(3), team, Some(Change::Promote(remote(5), Role::Admin)));
+    say(&mut rig, remote(3), team, Some(Change::Leave));
+    say(&mut rig, remote(5), team, Some(Change::Add(vec![remote(3)])));
+    rig.release();
+    let expected = rig.shard.group(team).unwrap().clone();
+    let newer: Member = expected.members[&remote(3)];
+    rig.rows.groups.get_mut(&team).unwrap().members.insert(remote(3), newer);
+    rig.crash();
+    assert_eq!(rig.shard.group(team), Some(&expected));
+    assert_eq!(expected.members[&remote(4)].role, Role::Member);
+}
+
+/// Its own answer is said once: it is not for a full outbox to lose it.
+#[test]
+fn whoever_cannot_be_a_member_goes_though_an_outbox_is_full() {
+    let mut rig = Rig::new();
+    let (team, ghost) = (group(7), remote(8));
+    let created = say(&mut rig, remote(2), team, Some(create(vec![remote(3), ghost])));
+    let at = ConvSeq(place_of(&created));
+    rig.release();
+    rig.shard.peers.get_mut(&THERE).unwrap().out_next.0 += 2 * limits::OUTBOX_ITEMS_MAX;
+    let full = say(&mut rig, remote(2), team, None);
+    assert!(matches!(full, Received::Refused { notice, .. } if notice.code == Code::Quota));
+    let out = rig.parcel(Parcel::Declined(team, at, vec![ghost]));
+    assert_eq!(place_of(&outcomes(&out)[0]), 2);
+    assert!(!rig.shard.group(team).unwrap().members.contains_key(&ghost));
 }

@@ -4,6 +4,7 @@ use super::super::rig::{
     PHONE, Rig, TABLET, THERE, deletes, delivered, local, ops, outcomes, remote, remote_group, told,
 };
 use super::*;
+use crate::clock::WallMs;
 use crate::entry::Op;
 use crate::group::{InGroup, Member, Place, Reach, Role, Settings};
 use crate::message::{Bodies, Parcel};
@@ -80,7 +81,7 @@ fn one_entry_brings_a_message_to_every_member_of_the_shard() {
     }
     let out = say(&mut rig, 2, &[ann, ben]);
     assert_eq!((delivered(&out, phone).len(), ops(&out).len()), (1, 1));
-    let known = Membership { since: ConvSeq(1), until: None, pulls: None };
+    let known = Membership { since: ConvSeq(1), until: None, pulls: None, left_at: WallMs(0) };
     assert_eq!(membership(&rig, ann), Some(known));
 }
 
@@ -391,7 +392,12 @@ fn groups_are_listed_with_those_that_were_left() {
         ToConn::Result { answer: CallAnswer::Groups(groups), .. } => Some(groups),
         _ => None,
     });
-    let known = Membership { since: ConvSeq(1), until: Some(ConvSeq(2)), pulls: None };
+    let known = Membership {
+        since: ConvSeq(1),
+        until: Some(ConvSeq(2)),
+        pulls: None,
+        left_at: rig.now.wall,
+    };
     assert_eq!(groups, Some(vec![(team(), known)]));
 }
 

@@ -1,7 +1,7 @@
 //! `group_log`: the messages of groups that are not small, by their places.
 //!
 //! Inboxes refer to them, and members of large groups read them here. Many shards write one row; when
-//! it is written, whole and erased, says [`crate::apart`]. Never deleted; a row expires, and the body
+//! it is written, whole and erased, says [`stamp`]. Never deleted; a row expires, and the body
 //! that its author gave less time expires before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iris_core::clock::{LogicalTimestamp, WallMs};
+use iris_core::group::stamp;
 use iris_core::id::GroupId;
 use iris_core::message::Message;
 use iris_core::seq::ConvSeq;
@@ -74,7 +75,7 @@ impl GroupLog {
         let mut passing = Vec::new();
         for LogRow { group, message, timestamp } in rows {
             let Some(place) = message.place() else { continue };
-            let (bucket, timestamp) = (bucket_of(place.seq), apart::whole_at(*timestamp));
+            let (bucket, timestamp) = (bucket_of(place.seq), *timestamp);
             let key = key_of(*group, place.seq)?;
             if message.expires_at_ms == 0 {
                 let row = self.lasting(key, message, timestamp);
@@ -130,7 +131,7 @@ impl GroupLog {
         let found = self.some(client, group, bucket_of(place), vec![place]).await?;
         let is_it = |row: &&Logged| row.message.sender == author && row.message.msg_id == msg_id;
         let Some(Logged { message, .. }) = found.first().filter(is_it) else { return Ok(()) };
-        let (key, timestamp) = (key_of(group, place)?, apart::erased_at(timestamp));
+        let key = key_of(group, place)?;
         let mut together = Together::default();
         together.add(&self.insert, self.lasting(key, &message.without_body(), timestamp));
         if message.expires_at_ms != 0 {
@@ -252,7 +253,7 @@ fn row_of((message, written, expiring, expiring_written): Columns) -> Result<Log
     let message = stored_groups::decode_log_message(present("message", message)?);
     let message = message.map_err(undecodable)?;
     let written = present("write timestamp", written)?;
-    let is_erased = apart::is_erased(LogicalTimestamp::from_stored(written));
+    let is_erased = stamp::is_erased(LogicalTimestamp::from_stored(written));
     Ok(match expiring.filter(|_| expiring_written == Some(written)) {
         _ if is_erased => Logged { message, is_gone: true },
         Some(whole) => {

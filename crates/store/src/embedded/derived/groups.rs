@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_core::account::InboxItem;
-use iris_core::group::{Group, Member, RosterPage};
+use iris_core::group::{Group, Member, RosterPage, stamp};
 use iris_core::id::{AccountId, GroupId};
 use iris_core::message::Message;
 use iris_core::seq::ConvSeq;
@@ -22,7 +22,7 @@ pub(super) fn write_logs(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Resul
         let Some(place) = row.message.place() else { continue };
         let message = stored_groups::encode_log_message(&row.message);
         let key = log_key(row.group, place.seq);
-        put(disk, batch, &key, &message, apart::whole_at(row.timestamp))?;
+        put(disk, batch, &key, &message, row.timestamp)?;
     }
     Ok(())
 }
@@ -37,7 +37,7 @@ pub(super) fn erase(disk: &Disk, erasures: &[LogErasure]) -> Result<(), StoreErr
         if message.sender == erasure.author && message.msg_id == erasure.msg_id {
             let value = stored_groups::encode_log_message(&message.without_body());
             let key = log_key(erasure.group, erasure.place);
-            put(disk, &mut batch, &key, &value, apart::erased_at(erasure.timestamp))?;
+            put(disk, &mut batch, &key, &value, erasure.timestamp)?;
         }
     }
     disk.commit(batch)
@@ -140,7 +140,7 @@ fn logged(disk: &Disk, group: GroupId, place: ConvSeq) -> Result<Option<Logged>,
 fn decoded(value: &[u8]) -> Result<Logged, StoreError> {
     let (written, message) = stamped(value)?;
     let message = stored_groups::decode_log_message(message).map_err(corrupt)?;
-    Ok(Logged { message, is_gone: apart::is_erased(written) })
+    Ok(Logged { message, is_gone: stamp::is_erased(written) })
 }
 
 fn state_key(group: GroupId) -> Packed {

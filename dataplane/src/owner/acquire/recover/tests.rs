@@ -2,6 +2,7 @@
 
 use iris_core::block::{BlockHeader, ChainHash};
 use iris_core::entry::{Op, Progress, Received};
+use iris_core::group::Heir;
 use iris_core::id::{DeviceNo, LaneNo, MsgId, SessionId, ShardCount};
 use iris_core::message::{Address, Bodies, Message};
 use iris_core::seq::{ClientSeq, HomeGen, OutboxSeq};
@@ -117,7 +118,8 @@ async fn the_groups_of_the_tail_are_read() {
         about: None,
         group: None,
     };
-    let outcome = Received::Ordered { message: Arc::new(message), targets: Vec::new() };
+    let outcome =
+        Received::Ordered { message: Arc::new(message), targets: Vec::new(), heir: Heir::Nobody };
     let entry = Entry {
         shard: ShardId::new(7),
         epoch: Epoch(1),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use iris_core::clock::Hlc;
 use iris_core::entry::Target;
-use iris_core::group::{InGroup, Place, Reach};
+use iris_core::group::{Heir, InGroup, Place, Reach};
 use iris_core::id::{DeviceNo, GroupId, MsgId};
 use iris_core::message::{Address, Bodies, Message};
 use iris_core::seq::{ClientSeq, ConvSeq, Epoch, OutboxSeq, ShardSeq};
@@ -50,7 +50,7 @@ fn messages_of_groups_are_counted_with_their_places() {
         places: places.clone(),
         declined: None,
     };
-    let ordered = Received::Ordered { message: Arc::clone(&message), targets };
+    let ordered = Received::Ordered { message: Arc::clone(&message), targets, heir: Heir::Nobody };
     let entries = [ordered, shared(), shared(), Received::Dropped].map(received);
     count(&metrics, &entries);
     assert_eq!((metrics.group_messages.get(), metrics.group_places.get()), (1, 4));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iris_core::clock::MonoUs;
+use iris_core::clock::{MonoUs, WallMs};
 use iris_core::group::{Membership, Sizes};
 use iris_core::id::{GroupId, TenantNo};
 use iris_core::rate::Rates;
@@ -35,7 +35,7 @@ fn shard(accounts: BTreeMap<AccountId, Option<Account>>) -> Shard {
 
 /// An account that is in a group, left another one, and reads the log of a third.
 fn member() -> Account {
-    let is_in = Membership { since: ConvSeq(3), until: None, pulls: None };
+    let is_in = Membership { since: ConvSeq(3), until: None, pulls: None, left_at: WallMs(0) };
     let mut account = Account::new(ShardSeq(40));
     account.relations.fulfil(Wish::Block(account_of(9), true));
     account.groups.insert(group_of(1), is_in);
@@ -70,7 +70,8 @@ fn what_travels_fits_into_a_message() {
     for number in 0..2048_u128 {
         let group = GroupId::from_bytes(&number.to_be_bytes()).unwrap();
         let far = ConvSeq(u64::MAX >> 1);
-        let membership = Membership { since: far, until: Some(far), pulls: Some(far) };
+        let membership =
+            Membership { since: far, until: Some(far), pulls: Some(far), left_at: WallMs(0) };
         account.groups.insert(group, membership);
     }
     let accounts = (0..400).map(|number| (account_of(number), Some(account.clone())));
