@@ -24,6 +24,7 @@ pub enum Code {
     TooLarge = 4105,
     NoConversation = 4106,
     Forbidden = 4107,
+    Damaged = 4108,
     HandleTaken = 4201,
     BadCredentials = 4202,
     NotFound = 4203,
@@ -57,7 +58,7 @@ pub enum Verdict {
 
 impl Code {
     /// Every code, in the order of the numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Normal,
         Self::GoingAway,
         Self::Rebalance,
@@ -77,6 +78,7 @@ impl Code {
         Self::TooLarge,
         Self::NoConversation,
         Self::Forbidden,
+        Self::Damaged,
         Self::HandleTaken,
         Self::BadCredentials,
         Self::NotFound,
@@ -125,6 +127,7 @@ impl Code {
             | Self::TooLarge
             | Self::NoConversation
             | Self::Forbidden
+            | Self::Damaged
             | Self::HandleTaken
             | Self::BadCredentials
             | Self::NotFound
@@ -144,6 +147,7 @@ impl Code {
             | Self::TooLarge
             | Self::NoConversation
             | Self::Forbidden
+            | Self::Damaged
             | Self::Quota => true,
             Self::Normal
             | Self::GoingAway

@@ -134,6 +134,11 @@ pub const PAGE_BYTES_MAX: usize = 128 * 1024;
 /// Erased messages of an account that are remembered until the store has forgotten them, too.
 pub const ERASED_REMEMBERED: usize = 1024;
 
+/// Reads of rows that cannot be understood before others go on without them.
+pub const DAMAGED_TRIES: u32 = 3;
+/// After so long they are read again.
+pub const DAMAGED_RETRY_MS: u64 = 60_000;
+
 /// An outbox item younger than this holds the checkpoint back rather than becoming a row: most are
 /// confirmed long before.
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;

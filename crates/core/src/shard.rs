@@ -7,6 +7,7 @@
 
 mod apply;
 mod attach;
+mod damaged;
 mod deliver;
 mod devices;
 mod effect;
@@ -114,6 +115,7 @@ pub struct Shard {
     /// Accounts whose devices or memberships changed.
     regroup: BTreeSet<AccountId>,
     flushing: flush::FlushState,
+    damaged: damaged::Damaged,
     /// False while a move drains the shard: sends are refused, everything else goes on.
     admitting: bool,
     /// What devices acknowledged meanwhile, and when: it counts if the shard stays after all. Where it
@@ -196,6 +198,7 @@ impl Shard {
             }
             Input::Loaded { account, state } => self.loaded(now, account, state, out),
             Input::LoadFailed { account } => self.load_failed(account, out),
+            Input::AccountDamaged { account } => self.account_damaged(now, account, out),
             Input::InboxLoaded { account, asked, items } => {
                 self.inbox_loaded(account, asked, items, out);
             }
@@ -212,6 +215,7 @@ impl Shard {
                 self.group_loaded(now, group, state.map(|state| *state), out);
             }
             Input::GroupLoadFailed { group } => self.group_load_failed(group),
+            Input::GroupDamaged { group } => self.group_damaged(now, group, out),
             Input::RosterRead { account, conn, corr, page } => {
                 self.roster_read((account, conn, corr), page, out);
             }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use iris_core::block::BlockHeader;
 use iris_core::entry::Entry;
-use iris_core::seq::BlockSeq;
+use iris_core::id::ShardId;
+use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use prost::Message as _;
 
-use crate::stored_entries::{entry_from_stored, entry_to_stored};
+use crate::stored_entries::{entry_from_stored, entry_to_stored, shard};
 use crate::{FormatError, stored};
 
 /// The version that this program writes, and the newest that it reads.
@@ -33,6 +34,30 @@ pub fn decode(bytes: Bytes) -> Result<(BlockHeader, Vec<Entry>), FormatError> {
     let (header, entries) = decode_block(bytes)?;
     let entries = entries.into_iter().map(entry_from_stored).collect::<Result<_, _>>()?;
     Ok((header, entries))
+}
+
+/// An entry that cannot be understood: of which shard it is, and where, can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// For which shard.
+    pub shard: ShardId,
+    /// Under which ownership.
+    pub epoch: Epoch,
+    /// At which position.
+    pub seq: ShardSeq,
+    /// What is wrong.
+    pub source: FormatError,
+}
+
+/// The entries of a block, each for itself: what is wrong with one is its own shard's affair.
+pub fn decode_each(bytes: Bytes) -> Result<Vec<Result<Entry, Unusable>>, FormatError> {
+    let (_, entries) = decode_block(bytes)?;
+    let each = |entry: stored::Entry| {
+        let (shard, epoch, seq) = (shard(entry.shard)?, Epoch(entry.epoch), ShardSeq(entry.seq));
+        let unusable = |source| Unusable { shard, epoch, seq, source };
+        Ok(entry_from_stored(entry).map_err(unusable))
+    };
+    entries.into_iter().map(each).collect()
 }
 
 fn decode_block(bytes: Bytes) -> Result<(BlockHeader, Vec<stored::Entry>), FormatError> {

@@ -438,7 +438,7 @@ pub(crate) fn account(bytes: &[u8]) -> Result<AccountId, FormatError> {
     Ok(AccountId::from_bytes(bytes)?)
 }
 
-fn shard(number: u32) -> Result<ShardId, FormatError> {
+pub(crate) fn shard(number: u32) -> Result<ShardId, FormatError> {
     u16::try_from(number).map(ShardId::new).map_err(|_| FormatError::OutOfBounds("shard"))
 }
 

@@ -47,6 +47,28 @@ fn a_block_of_a_later_version_is_refused_by_name() {
     assert_eq!(error.to_string(), "version 9 is newer than this program");
 }
 
+/// What is wrong with one entry is its own shard's affair.
+#[test]
+fn an_entry_that_cannot_be_understood_leaves_the_others_of_its_block() {
+    let (header, entries) = first_block();
+    let bytes = stored_blocks::encode(header, &entries);
+    let mut block = stored::Block::decode(bytes).unwrap();
+    block.entries[1].op = None;
+    let found = stored_blocks::decode_each(block.encode_to_vec().into()).unwrap();
+    assert_eq!(found.len(), entries.len());
+    for (index, (found, entry)) in found.into_iter().zip(entries).enumerate() {
+        match found {
+            Ok(found) => assert_eq!((found, index == 1), (entry, false)),
+            Err(unusable) => {
+                assert_eq!(index, 1);
+                assert_eq!((unusable.shard, unusable.epoch), (entry.shard, entry.epoch));
+                assert_eq!(unusable.seq, entry.seq);
+                assert_eq!(unusable.source, FormatError::Missing("op"));
+            }
+        }
+    }
+}
+
 #[test]
 fn an_audience_of_a_later_version_is_taken_for_the_smallest() {
     let relations = stored::Relations { presence: 9, ..stored::Relations::default() };

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::seq::{ClientSeq, InboxSeq};
 
 use super::Shard;
+use super::damaged::Rows;
 use super::effect::{Attached, CallAnswer, DirectoryAnswer, Effect, ToConn};
 use super::hot::{Attachment, Conn, Hot, Slot, Waiting};
 use super::input::{Attach, Input};
@@ -260,6 +261,7 @@ impl Shard {
         state: Option<Account>,
         out: &mut Vec<Effect>,
     ) {
+        self.damaged.forget(Rows::Account(account));
         let hot = Slot::Hot(Box::new(Hot::new(state, now.mono)));
         let waiting = match self.accounts.insert(account, hot) {
             Some(Slot::Loading(waiting)) => waiting,

@@ -23,6 +23,7 @@ use crate::seq::{ClientSeq, ConvSeq, OutboxSeq, ShardSeq};
 use crate::signal::{Signal, Typing};
 
 use super::Shard;
+use super::damaged::Rows;
 use super::effect::Effect;
 use super::flush::{LogErasure, LogRow};
 use super::release::Awaiting;
@@ -43,6 +44,13 @@ pub(super) struct Waiting {
     sources: BTreeSet<ShardId>,
     /// Shards that watch it.
     watching: BTreeSet<ShardId>,
+}
+
+impl Waiting {
+    /// Those whose items wait.
+    pub(super) fn into_sources(self) -> BTreeSet<ShardId> {
+        self.sources
+    }
 }
 
 /// A group in memory: its durable state and what only this process knows.
@@ -113,6 +121,7 @@ impl Shard {
         state: Option<Group>,
         out: &mut Vec<Effect>,
     ) {
+        self.damaged.forget(Rows::Group(group));
         let Some(slot) = self.groups.get_mut(&group) else { return };
         let GroupSlot::Loading(waiting) = slot else { return };
         let waiting = std::mem::take(waiting);
@@ -166,7 +175,9 @@ impl Shard {
     ) -> Received {
         let carried = message.group.as_deref().cloned().unwrap_or_default();
         let sizes = self.policy.groups;
-        let Some(hot) = self.hot_group_mut(group) else { return Received::Dropped };
+        let Some(hot) = self.hot_group_mut(group) else {
+            return self.refuse(&message, self.damaged.why(Rows::Group(group)));
+        };
         hot.used_at = now;
         match Group::judge(hot.state.as_ref(), message.sender, &carried, sizes) {
             // Nobody is put off here, where a sender was told that it is accepted: who cannot be reached

@@ -289,6 +289,11 @@ pub enum Input {
         /// For which account.
         account: AccountId,
     },
+    /// The store has an account, and nobody can understand its rows.
+    AccountDamaged {
+        /// Which.
+        account: AccountId,
+    },
     /// The store's answer to [`super::Effect::LoadInbox`]; fewer items than there are is fine.
     InboxLoaded {
         /// Whose inbox.
@@ -339,6 +344,11 @@ pub enum Input {
     /// The store did not answer.
     GroupLoadFailed {
         /// For which group.
+        group: GroupId,
+    },
+    /// The store has a group, and nobody can understand its rows.
+    GroupDamaged {
+        /// Which.
         group: GroupId,
     },
     /// The store's answer to [`super::Effect::ReadRoster`].
@@ -427,6 +437,7 @@ impl Input {
             Self::Fetched { .. }
             | Self::GroupLoaded { .. }
             | Self::GroupLoadFailed { .. }
+            | Self::GroupDamaged { .. }
             | Self::RosterRead { .. }
             | Self::LogRead { .. }
             | Self::Signal(_)
@@ -434,6 +445,7 @@ impl Input {
             | Self::Refresh { .. }
             | Self::Loaded { .. }
             | Self::LoadFailed { .. }
+            | Self::AccountDamaged { .. }
             | Self::InboxLoaded { .. }
             | Self::ReceiptsRead { .. }
             | Self::MarksLoaded { .. }

@@ -5,10 +5,10 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::clock::Now;
+use crate::clock::{MonoUs, Now};
 use crate::code::Code;
 use crate::entry::{Op, Received, Slot};
-use crate::id::{AccountId, ShardId};
+use crate::id::{AccountId, GroupId, ShardId};
 use crate::limits;
 use crate::mark::Mark;
 use crate::message::{Address, Message, Notice, Parcel};
@@ -17,6 +17,7 @@ use crate::seq::OutboxSeq;
 
 use super::Shard;
 use super::apply::next_place;
+use super::damaged::Rows;
 use super::effect::Effect;
 use super::hot::{Slot as AccountSlot, Waiting};
 use super::input::LinkNo;
@@ -96,8 +97,8 @@ impl Shard {
                 return;
             };
             let (accounts, group) = (parcel.accounts(), parcel.group());
-            if !self.are_loaded(&accounts, from, out)
-                || group.is_some_and(|group| !self.is_group_loaded(group, from, out))
+            if !self.are_loaded(now.mono, &accounts, from, out)
+                || group.is_some_and(|group| !self.is_group_here(now.mono, group, from, out))
             {
                 return;
             }
@@ -150,7 +151,12 @@ impl Shard {
                 self.clock = self.clock.merge(message.clock);
                 Received::Delivered { account, inbox_seq, message }
             }
-            (Parcel::Message(message), None) => self.refuse(&message, Code::NoConversation),
+            (Parcel::Message(message), None) => {
+                let why = account.map_or(Code::NoConversation, |account| {
+                    self.damaged.why(Rows::Account(account))
+                });
+                self.refuse(&message, why)
+            }
             (Parcel::Notice(notice), Some((_, inbox_seq))) => {
                 Received::Noticed { inbox_seq, notice }
             }
@@ -213,14 +219,32 @@ impl Shard {
         Received::Refused { notice, slot: Slot { to, seq } }
     }
 
-    /// Whether all of these accounts are in memory; otherwise the others are asked for, and the items of
-    /// `from` wait for them.
-    fn are_loaded(&mut self, accounts: &[AccountId], from: ShardId, out: &mut Vec<Effect>) -> bool {
+    /// Whether all of these accounts are in memory, or given up; otherwise the others are asked for, and
+    /// the items of `from` wait for them.
+    fn are_loaded(
+        &mut self,
+        now: MonoUs,
+        accounts: &[AccountId],
+        from: ShardId,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let mut all = true;
         for account in accounts {
-            all &= self.is_loaded(*account, Waiting::Inbound(from), out);
+            all &= self.damaged.are_given_up(Rows::Account(*account), now)
+                || self.is_loaded(*account, Waiting::Inbound(from), out);
         }
         all
+    }
+
+    /// As [`Shard::are_loaded`], of a group.
+    fn is_group_here(
+        &mut self,
+        now: MonoUs,
+        group: GroupId,
+        from: ShardId,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        self.damaged.are_given_up(Rows::Group(group), now) || self.is_group_loaded(group, from, out)
     }
 
     /// Whether an account is in memory; otherwise it is asked for, and `waiting` waits for it.

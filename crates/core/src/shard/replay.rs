@@ -9,6 +9,7 @@ use crate::group::Group;
 use crate::id::{AccountId, GroupId, ShardId};
 use crate::seq::ShardSeq;
 
+use super::damaged::Damaged;
 use super::flush::FlushState;
 use super::groups::{GroupSlot, HotGroup};
 use super::hot::{Hot, Slot};
@@ -90,6 +91,7 @@ impl Shard {
             pulls: Pulls::default(),
             regroup: BTreeSet::new(),
             flushing: FlushState::default(),
+            damaged: Damaged::default(),
             admitting: true,
             late_acks: BTreeMap::new(),
             late_reads: BTreeMap::new(),
