@@ -294,10 +294,10 @@ fn a_change_that_is_too_long_is_for_the_shard_to_refuse() {
     use client::group_change::Kind;
     let judged = |kind| {
         let change = Some(client::GroupChange { kind: Some(kind) });
-        let to = Some(address_to_wire(Address::Group(group_of(GROUP))));
+        let to = Some(address_to_wire(Address::Group(group_of(ANN))));
         let (client_seq, msg_id) = (1, vec![7; 16].into());
         let send = client::Send { client_seq, msg_id, to, change, ..client::Send::default() };
-        send_from_wire(sent(&send)).unwrap().change.unwrap().check(group_of(GROUP))
+        send_from_wire(sent(&send)).unwrap().change.unwrap().check(group_of(ANN))
     };
     let who = |count| vec![bytes_of(ANN); count];
     let named = |count| client::Accounts { accounts: who(count) };
