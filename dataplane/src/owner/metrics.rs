@@ -65,6 +65,8 @@ pub(super) struct OwnerMetrics {
     pub(super) move_s: Histogram,
     /// Sessions that this one fenced and sealed.
     pub(super) takeovers: IntCounter,
+    /// What cannot be understood, by what: account, group, item.
+    pub(super) damaged: IntCounterVec,
     /// Protocol errors of clients.
     pub(super) protocol_errors: IntCounter,
     /// Streams given up because the other side did not read.
@@ -116,6 +118,11 @@ impl OwnerMetrics {
             released: counter("iris_shards_released_total", "Shards released in planned moves"),
             move_s: latency("iris_shard_move_seconds", "Write gap of planned moves"),
             takeovers: counter("iris_takeovers_total", "Sessions fenced and sealed by this one"),
+            damaged: metrics.counters(
+                "iris_damaged_total",
+                "Times that something stored or sent could not be understood",
+                &["what"],
+            ),
             protocol_errors: counter("iris_protocol_errors_total", "Protocol errors of clients"),
             streams_given_up: counter("iris_streams_given_up_total", "Streams that did not read"),
         }

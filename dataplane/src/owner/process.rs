@@ -287,8 +287,14 @@ fn serve_peers(
         metrics: metrics.clone(),
         tasks: tasks.clone(),
     };
-    let outbox =
-        OutboxService { session, count, lanes: lanes.clone(), links, tasks: tasks.clone() };
+    let outbox = OutboxService {
+        session,
+        count,
+        lanes: lanes.clone(),
+        links,
+        tasks: tasks.clone(),
+        metrics: metrics.clone(),
+    };
     let directory = DirectoryService {
         count,
         lanes: lanes.clone(),

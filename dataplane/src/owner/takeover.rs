@@ -10,8 +10,9 @@ use futures::stream::FuturesUnordered;
 use iris_core::block::{ChainHash, TailBlock};
 use iris_core::entry::Entry;
 use iris_core::id::{LaneId, LaneNo, SessionId, ShardId};
-use iris_core::seq::BlockSeq;
+use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::takeover::{self, Answer, Ask, Takeover};
+use iris_proto::stored_blocks::Unusable;
 use iris_proto::{FormatError, stored_blocks};
 use iris_store::{LogRow, SharedStore, StoreError};
 
@@ -42,6 +43,23 @@ pub(super) enum TakeoverError {
         /// What is wrong.
         source: FormatError,
     },
+    /// An entry of a shard cannot be understood: that shard stops, and someone must look.
+    #[error(
+        "{lane}, block {block}: the entry at position {seq} of shard {shard} cannot be understood: \
+         {source}"
+    )]
+    Entry {
+        /// Which lane, of which session.
+        lane: LaneId,
+        /// Which block.
+        block: BlockSeq,
+        /// Whose entry.
+        shard: ShardId,
+        /// Its position.
+        seq: ShardSeq,
+        /// What is wrong.
+        source: FormatError,
+    },
     /// A block that was released is not there: someone must look.
     #[error("lane {lane}: block {block} is missing below the lane's end {end}")]
     Hole {
@@ -59,7 +77,9 @@ impl TakeoverError {
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Log { .. } | Self::Format { .. } | Self::Hole { .. } => false,
+            Self::Log { .. } | Self::Format { .. } | Self::Entry { .. } | Self::Hole { .. } => {
+                false
+            }
         }
     }
 }
@@ -135,11 +155,12 @@ fn tail_block(lane: LaneId, row: &LogRow) -> Result<TailBlock, TakeoverError> {
 }
 
 /// The entries of a lane that may not be in derived rows, by shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LaneTail {
+    lane: LaneId,
     /// Blocks below hold nothing that only the log has.
     materialized: BlockSeq,
-    entries: BTreeMap<ShardId, Vec<(BlockSeq, Entry)>>,
+    entries: BTreeMap<ShardId, Vec<(BlockSeq, Result<Entry, Unusable>)>>,
 }
 
 impl LaneTail {
@@ -150,25 +171,42 @@ impl LaneTail {
         end: BlockSeq,
     ) -> Result<Arc<Self>, TakeoverError> {
         let newest = store.read(lane, end.prev(), end, 1).await?;
-        let mut tail = Self::default();
+        let (materialized, entries) = (BlockSeq(0), BTreeMap::new());
+        let mut tail = Self { lane, materialized, entries };
         if let Some(row) = newest.last() {
             tail.materialized = tail_block(lane, row)?.header.materialized;
         }
         let blocks = read_blocks(store, lane, tail.materialized, end).await?;
         for (seq, block) in blocks {
-            let (_, entries) = stored_blocks::decode(block)
+            let entries = stored_blocks::decode_each(block)
                 .map_err(|source| TakeoverError::Format { lane, block: seq, source })?;
             for entry in entries {
-                tail.entries.entry(entry.shard).or_default().push((seq, entry));
+                let shard = entry.as_ref().map_or_else(|unusable| unusable.shard, |e| e.shard);
+                tail.entries.entry(shard).or_default().push((seq, entry));
             }
         }
         Ok(Arc::new(tail))
     }
 
-    /// The entries of a shard in the blocks from `from` on, in order.
-    pub(super) fn of_shard(&self, shard: ShardId, from: BlockSeq) -> Vec<Entry> {
+    /// The entries of a shard in the blocks from `from` on that are `wanted` by their ownership and
+    /// position, in order. One of them that cannot be understood is an error: without it, what follows
+    /// would say something else.
+    pub(super) fn of_shard(
+        &self,
+        shard: ShardId,
+        from: BlockSeq,
+        wanted: impl Fn(Epoch, ShardSeq) -> bool,
+    ) -> Result<Vec<Entry>, TakeoverError> {
         let entries = self.entries.get(&shard).into_iter().flatten();
-        entries.filter(|(block, _)| *block >= from).map(|(_, entry)| entry.clone()).collect()
+        let entries = entries.filter(|(block, _)| *block >= from);
+        let entry = |(block, entry): &(BlockSeq, Result<Entry, Unusable>)| match entry {
+            Ok(entry) => wanted(entry.epoch, entry.seq).then(|| Ok(entry.clone())),
+            Err(Unusable { epoch, seq, source, .. }) => wanted(*epoch, *seq).then(|| {
+                let (lane, block, seq, source) = (self.lane, *block, *seq, source.clone());
+                Err(TakeoverError::Entry { lane, block, shard, seq, source })
+            }),
+        };
+        entries.filter_map(entry).collect()
     }
 }
 

@@ -99,11 +99,11 @@ impl Acquirer {
                 rows.push((row, self.end_of(&row).await?));
             }
         }
-        let behind = |entry: &Entry| checkpoint.is_none_or(|c| entry.seq > c.pos);
+        let behind = |seq| checkpoint.is_none_or(|c| seq > c.pos);
         let mut tail = Vec::new();
         for part in log_parts(checkpoint.map(|c| (c.epoch, c.block)), &rows, epoch) {
-            let entries = self.lane_tail(&part).await?.of_shard(at.shard, part.from);
-            tail.extend(entries.into_iter().filter(|e| e.epoch == part.epoch && behind(e)));
+            let wanted = |epoch, seq| epoch == part.epoch && behind(seq);
+            tail.extend(self.lane_tail(&part).await?.of_shard(at.shard, part.from, wanted)?);
         }
         Ok(tail)
     }

@@ -69,6 +69,11 @@ impl Lane {
         let input = match done {
             OfGroup::Loaded { group, state } => match state {
                 Ok(state) => Input::GroupLoaded { group, state: state.map(Box::new) },
+                Err(error @ StoreError::Corrupt(_)) => {
+                    self.deps.metrics.damaged.with_label_values(&["group"]).inc();
+                    tracing::error!(%error, %shard, %group, "a group cannot be understood");
+                    Input::GroupDamaged { group }
+                }
                 Err(error) => {
                     tracing::warn!(%error, %shard, "a group could not be read");
                     Input::GroupLoadFailed { group }

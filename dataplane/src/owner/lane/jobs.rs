@@ -78,6 +78,11 @@ impl Lane {
             }
             Done::Loaded { shard, account, state } => match state {
                 Ok(state) => self.feed(shard, Input::Loaded { account, state }),
+                Err(error @ StoreError::Corrupt(_)) => {
+                    self.deps.metrics.damaged.with_label_values(&["account"]).inc();
+                    tracing::error!(%error, %shard, %account, "an account cannot be understood");
+                    self.feed(shard, Input::AccountDamaged { account });
+                }
                 Err(error) => {
                     tracing::warn!(%error, %shard, "an account could not be read");
                     self.feed(shard, Input::LoadFailed { account });

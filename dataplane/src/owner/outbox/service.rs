@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::Stream;
 use iris_core::id::{SessionId, ShardCount};
 use iris_core::seq::OutboxSeq;
+use iris_proto::FormatError;
 use iris_proto::peer::outbox_server::Outbox;
-use iris_proto::peer::{ConfirmBatch, PushBatch};
+use iris_proto::peer::{ConfirmBatch, PushBatch, PushItem};
 use iris_proto::peer_signals::signal_from_peer;
 use iris_proto::stored_rows::outbox_item_from_stored;
 use iris_runtime::rpc::require_role;
@@ -17,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::super::edge_link::LinkNumbers;
 use super::super::inputs::{Delivery, LaneHandle, LaneInput, Lanes};
+use super::super::metrics::OwnerMetrics;
 use crate::queue::Queue;
 
 /// The service.
@@ -26,6 +28,7 @@ pub(in crate::owner) struct OutboxService {
     pub(in crate::owner) lanes: Lanes,
     pub(in crate::owner) links: Arc<LinkNumbers>,
     pub(in crate::owner) tasks: Tasks,
+    pub(in crate::owner) metrics: OwnerMetrics,
 }
 
 #[tonic::async_trait]
@@ -49,9 +52,9 @@ impl Outbox for OutboxService {
         let (link, out) = (self.links.next(), Arc::new(Queue::new()));
         let ending = |_| Status::unavailable("the session is ending");
         lane.tell(LaneInput::OpenSource { link, out: Arc::clone(&out) }).await.map_err(ending)?;
-        let (count, taken) = (self.count, Arc::clone(&out));
+        let (count, metrics, taken) = (self.count, self.metrics.clone(), Arc::clone(&out));
         self.tasks.spawn("outbox source", async move {
-            if let Err(status) = take(&lane, link, count, batches).await {
+            if let Err(status) = take(&lane, link, (count, &metrics), batches).await {
                 tracing::debug!(%status, "a source's stream broke");
             }
             taken.close();
@@ -69,19 +72,22 @@ impl Outbox for OutboxService {
 async fn take(
     lane: &LaneHandle,
     link: iris_core::shard::LinkNo,
-    count: ShardCount,
+    (count, metrics): (ShardCount, &OwnerMetrics),
     mut batches: Streaming<PushBatch>,
 ) -> Result<(), Status> {
     while let Some(batch) = batches.message().await? {
         let mut parcels = Vec::with_capacity(batch.items.len());
         for item in batch.items {
-            let invalid = |what| Status::invalid_argument(format!("unusable {what}"));
-            let from = count.shard(item.from_shard).map_err(|_| invalid("source"))?;
-            let to = count.shard(item.to_shard).map_err(|_| invalid("destination"))?;
-            let stored = item.item.ok_or_else(|| invalid("item"))?;
-            let seq = OutboxSeq(item.outbox_seq);
-            let item = outbox_item_from_stored(seq, stored).map_err(|_| invalid("item"))?;
-            parcels.push(Delivery { from, to, seq, parcel: item.parcel });
+            let (from, to, seq) = (item.from_shard, item.to_shard, item.outbox_seq);
+            match delivery(count, item) {
+                Ok(delivery) => parcels.push(delivery),
+                // It holds up what its source has for that destination, and nothing else of this stream.
+                // It stays in its outbox, and a version that understands it takes it.
+                Err(error) => {
+                    metrics.damaged.with_label_values(&["item"]).inc();
+                    tracing::error!(%error, from, to, seq, "an item cannot be understood");
+                }
+            }
         }
         let ending = |_| Status::unavailable("the session is ending");
         if !parcels.is_empty() {
@@ -97,4 +103,12 @@ async fn take(
         }
     }
     Ok(())
+}
+
+fn delivery(count: ShardCount, item: PushItem) -> Result<Delivery, FormatError> {
+    let (from, to) = (count.shard(item.from_shard)?, count.shard(item.to_shard)?);
+    let stored = item.item.ok_or(FormatError::Missing("item"))?;
+    let seq = OutboxSeq(item.outbox_seq);
+    let item = outbox_item_from_stored(seq, stored)?;
+    Ok(Delivery { from, to, seq, parcel: item.parcel })
 }

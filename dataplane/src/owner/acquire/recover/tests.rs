@@ -7,11 +7,12 @@ use iris_core::id::{DeviceNo, LaneNo, MsgId, SessionId, ShardCount};
 use iris_core::message::{Address, Bodies, Message};
 use iris_core::seq::{ClientSeq, HomeGen, OutboxSeq};
 use iris_core::shard::Policy;
-use iris_proto::stored_blocks;
+use iris_proto::{stored, stored_blocks};
 use iris_runtime::clock::SystemClock;
 use iris_runtime::metrics::Metrics;
 use iris_store::embedded::EmbeddedStore;
 use iris_store::{Cas, LogRow, SharedStore};
+use prost::Message as _;
 use tempfile::TempDir;
 
 use super::super::super::config::OwnerConfig;
@@ -129,4 +130,51 @@ async fn the_groups_of_the_tail_are_read() {
     };
     let groups = acquirer(&store).groups(&[entry]).await.unwrap();
     assert_eq!(groups, BTreeMap::from([(group, None)]));
+}
+
+/// An entry that cannot be understood stops its own shard, with words that say where it is; not the
+/// others of its lane, and not its shard once a checkpoint is behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_understood_stops_its_shard_alone() {
+    let directory = TempDir::new().unwrap();
+    let store: SharedStore = Arc::new(EmbeddedStore::open(directory.path()).await.unwrap());
+    store.open_session(DEAD.session, 1).await.unwrap();
+    store.open_chunk(DEAD, 0).await.unwrap();
+    let entry = |shard, seq, op| stored::Entry { shard, epoch: 1, seq, clock: 1, op };
+    let progress = || Some(stored::entry::Op::Progress(stored::Progress::default()));
+    let entries = vec![entry(7, 1, progress()), entry(7, 2, None), entry(8, 1, progress())];
+    let block =
+        stored::Block { version: stored_blocks::BLOCK_VERSION, entries, ..Default::default() };
+    let block = block.encode_to_vec().into();
+    let row = LogRow { seq: BlockSeq(0), prev: ChainHash::START, block };
+    store.append(DEAD, &row).await.unwrap();
+    for shard in [7, 8] {
+        let row = EpochRow {
+            epoch: Epoch(1),
+            session: DEAD.session,
+            lane: DEAD.lane,
+            first_block: BlockSeq(0),
+            released_block: None,
+        };
+        assert_eq!(store.claim(at(shard), row).await.unwrap(), Cas::Applied);
+    }
+    store.seal(DEAD, BlockSeq(1)).await.unwrap();
+    let acquirer = acquirer(&store);
+    let error = acquirer.recover(at(7), Epoch(2)).await.unwrap_err();
+    assert!(!error.is_retryable());
+    let words = error.to_string();
+    for part in [DEAD.to_string(), "block 0".to_owned(), "position 2 of shard 7".to_owned()] {
+        assert!(words.contains(&part), "{words}");
+    }
+    assert_eq!(acquirer.recover(at(8), Epoch(2)).await.unwrap().tail.len(), 1);
+    let tail = acquirer.lane_tail(&LogPart {
+        epoch: Epoch(1),
+        session: DEAD.session,
+        lane: DEAD.lane,
+        from: BlockSeq(0),
+        end: BlockSeq(1),
+    });
+    let behind =
+        tail.await.unwrap().of_shard(ShardId::new(7), BlockSeq(0), |_, seq| seq > ShardSeq(2));
+    assert!(behind.unwrap().is_empty(), "rows have it");
 }
