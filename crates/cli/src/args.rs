@@ -1,6 +1,8 @@
 //! What people may type after `iris`.
 
 pub mod group;
+mod link;
+mod wishes;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use iris_client::EdgeAddr;
+
+pub use link::{Approve, Link};
+pub use wishes::{Contacts, Person, Privacy, Reads, ShownTo};
 
 pub use crate::dev::DevArgs;
 use crate::duration;
@@ -29,6 +34,10 @@ Examples:
   In a script:
     iris send bob 'the backup is done' --as alice --json
     iris listen --as bob --count 1 --json
+
+  A second device, without the password:
+    iris link alice --as tablet          (on the new one; it shows a code)
+    iris approve CODE --as alice         (on one that is in the account)
 
   A group:
     iris group create team bob carol --as alice
@@ -116,6 +125,12 @@ Examples:
 Examples:
   iris login alice --as alice-laptop    (a second device of alice, with a name of its own here)")]
     Login(LogIn),
+    /// Add this device to an account without its password: a device of the account lets it in
+    #[command(after_help = link::LINK_EXAMPLES)]
+    Link(Link),
+    /// Let a new device into this account, by the code that it shows
+    #[command(after_help = link::APPROVE_EXAMPLES)]
+    Approve(Approve),
     /// Send one message, and wait until the server has it for good
     #[command(after_help = "\
 Examples:
@@ -306,56 +321,6 @@ pub struct Watch {
     pub period: Option<Duration>,
 }
 
-/// `iris block` and `iris unblock`.
-#[derive(Args, Debug)]
-pub struct Person {
-    /// Whom
-    #[arg(value_name = "NAME")]
-    pub name: String,
-}
-
-/// `iris contacts`.
-#[derive(Args, Debug)]
-pub struct Contacts {
-    /// Know these
-    #[arg(long, value_name = "NAME", num_args = 1..)]
-    pub add: Vec<String>,
-    /// Know these no more
-    #[arg(long, value_name = "NAME", num_args = 1..)]
-    pub remove: Vec<String>,
-}
-
-/// `iris privacy`.
-#[derive(Args, Debug)]
-pub struct Privacy {
-    /// Who sees whether this account is there, and since when it is not
-    #[arg(long, value_name = "WHO")]
-    pub presence: Option<ShownTo>,
-    /// Whether others learn what this account reads
-    #[arg(long, value_name = "WHAT")]
-    pub reads: Option<Reads>,
-}
-
-/// Who sees something.
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShownTo {
-    /// Everybody who is not blocked
-    Everyone,
-    /// Contacts
-    Contacts,
-    /// Nobody
-    Nobody,
-}
-
-/// Whether others learn what is read.
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
-    /// They do
-    Tell,
-    /// They do not
-    Hide,
-}
-
 /// `iris listen`.
 #[derive(Args, Debug)]
 pub struct Listen {
@@ -470,6 +435,25 @@ mod tests {
         for bad in ["add team", "remove", "promote team", "rename team", "join team"] {
             assert!(parsed(&format!("iris group {bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_code_is_typed_as_it_is_shown() {
+        let code = iris_client::LinkCode::new(iris_core::id::PublicKey([7; 32]));
+        let Command::Approve(approve) = parsed(&format!("iris approve {code}")).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(approve.code().unwrap(), code);
+        let spaced = code.to_string().replace('-', " ");
+        let Command::Approve(approve) = parsed(&format!("iris approve {spaced}")).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(approve.code().unwrap(), code);
+        assert!(parsed("iris approve").is_err());
+        assert!(parsed("iris link alice --for 5m").is_ok());
+        assert!(parsed("iris link").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod completion;
 mod devices;
 mod group;
 mod history;
+mod link;
 mod listen;
 mod log_in;
 mod print;
@@ -60,6 +61,8 @@ async fn perform(context: &mut Context, command: Command) -> Result<(), Failure>
     match command {
         Command::Register(args) => log_in::run(context, args, true).await,
         Command::Login(args) => log_in::run(context, args, false).await,
+        Command::Link(args) => Box::pin(link::run(context, args)).await,
+        Command::Approve(args) => Box::pin(link::approve(context, args)).await,
         Command::Send(args) => Box::pin(send::run(context, args)).await,
         Command::Listen(args) => Box::pin(listen::run(context, args)).await,
         Command::Chat(args) => Box::pin(chat::run(context, args)).await,

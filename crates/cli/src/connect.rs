@@ -57,8 +57,11 @@ impl Context {
         let connector = connector(&profile.server().merged(&self.global)?)?;
         let store = profile.store()?;
         if store.state().login.is_none() {
-            return Err(Failure::new(format!("{} was not registered to its end", profile.name))
-                .hint(format!("do it again: `iris register {}`", profile.name)));
+            return Err(Failure::new(format!(
+                "{} was not registered or linked to its end",
+                profile.name
+            ))
+            .hint("do the same again: `iris register NAME`, or `iris link NAME`"));
         }
         let client = Client::open(&connector, store, Options::default())?;
         Ok(Opened { profile, client, connector })

@@ -123,6 +123,9 @@ fn hint(error: &ClientError) -> Option<String> {
         ClientError::Unreachable(text) => unreachable_hint(text),
         ClientError::NotLoggedIn => "register with `iris register NAME`, or `iris login NAME`",
         ClientError::LoggedIn { .. } => "use --as to give the new account a name of its own",
+        ClientError::NotLinked { .. } => {
+            "on a device that is in the account: `iris approve CODE`; is the name right?"
+        }
         ClientError::CalledOff(_) => {
             "the server did not answer in time: is it up? `iris whoami --connect` tries it"
         }
@@ -153,6 +156,7 @@ fn code_hint(code: u32) -> Option<&'static str> {
         Code::AuthInvalid | Code::AuthExpired | Code::DeviceRevoked | Code::DeviceProof => {
             "log in again with `iris login NAME --as OTHER_NAME`"
         }
+        Code::Invalid => "`iris COMMAND --help` says what it takes",
         Code::RateLimited => "try again in a moment",
         Code::NotMember => "you are not a member of this group: `iris group list` shows yours",
         _ => return None,

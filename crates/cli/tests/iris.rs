@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -32,13 +32,18 @@ impl Server {
 
     /// Runs `iris` with these words.
     fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
         command.args(line.split_whitespace());
         command.env("IRIS_SERVER", &self.address);
         command.env("IRIS_CA", self.files.path().join("dev/ca.crt"));
         command.env("IRIS_PROFILE_DIR", self.files.path().join("accounts"));
         command.env("IRIS_PASSWORD", "a long password");
-        command.env_remove("IRIS_AS").stdin(Stdio::null()).output().unwrap()
+        command.env_remove("IRIS_AS").stdin(Stdio::null());
+        command
     }
 
     /// What it prints, line by line; it must succeed.
@@ -48,6 +53,14 @@ impl Server {
         let results = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{line}: {notes} {results}");
         results.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs `iris` with these words beside the test; its results are read line by line.
+    fn begin(&self, line: &str) -> (Child, BufReader<ChildStdout>) {
+        let mut command = self.command(&format!("{line} --json"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let results = BufReader::new(child.stdout.take().unwrap());
+        (child, results)
     }
 
     /// What it says when it fails.
@@ -102,6 +115,63 @@ fn a_conversation_survives_a_kill() {
     server.json("revoke 2 --as alice");
     let refused = server.failure("whoami --connect --as laptop");
     assert!(refused.contains("revoked") && refused.contains("hint"), "{refused}");
+}
+
+#[test]
+fn a_device_is_linked_without_the_password() {
+    let mut server = Server::start();
+    server.json("register alice");
+    server.json("register bob");
+    server.json("send alice long ago --as bob");
+    server.json("listen --as alice --count 1 --for 20s");
+
+    // It gives up, and shows the same code the next time.
+    let told = server.run("link alice --as tablet --for 1s --json");
+    let shown: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert!(!told.status.success() && said.contains("iris approve"), "{said}");
+    let told = server.failure("whoami --connect --as tablet");
+    assert!(told.contains("iris link"), "{told}");
+
+    let (mut tablet, mut results) = server.begin("link alice --as tablet --for 60s");
+    let mut next = || {
+        let mut line = String::new();
+        results.read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let code = next();
+    assert_eq!((&code["event"], &code["code"]), (&"code".into(), &shown["code"]));
+    let code = code["code"].as_str().unwrap();
+    let line = format!("approve {code} --device-name tablet --as alice");
+    let approved = server.json(&line);
+    assert_eq!(approved[0]["device"], 2);
+    let linked = next();
+    assert_eq!((&linked["event"], &linked["device"]), (&"linked".into(), &2.into()), "{linked}");
+    assert_eq!(linked["device_name"], "tablet");
+    assert!(tablet.wait().unwrap().success());
+
+    server.kill_and_restart();
+    assert_eq!(server.json(&line)[0]["device"], 2, "the same device");
+    server.json("send alice just now --as bob");
+    let heard = server.json("listen --as tablet --count 1 --for 20s");
+    assert_eq!(texts(&heard), ["just now"]);
+    let history = server.json("history bob --as tablet");
+    let said: Vec<_> = history.iter().filter_map(|event| event["text"].as_str()).collect();
+    assert_eq!(said, ["long ago", "just now"], "what was before, too");
+
+    server.json("revoke 2 --as alice");
+    assert!(server.failure("whoami --connect --as tablet").contains("revoked"));
+    let told = server.failure(&line);
+    assert!(told.contains("make a new code"), "{told}");
+    for (line, expected) in [
+        ("link alice --as alice --for 1s", "belongs to alice already"),
+        ("approve iris-link:0000 --as alice", "not a link code"),
+        (&*format!("approve {} --as alice", code.replace("iris-link:0", "iris-link:1")), "wrong"),
+        ("link nobody --as nobody --for 1s", "is the name right"),
+    ] {
+        let told = server.failure(line);
+        assert!(told.contains(expected) && told.contains("hint"), "{line}: {told}");
+    }
 }
 
 #[test]

@@ -63,9 +63,12 @@ struct RefreshRequest<'a> {
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
+pub(crate) struct TokenAnswer {
     account: String,
     device: u32,
+    /// What the account's list of devices calls it.
+    #[serde(default)]
+    pub(crate) device_name: String,
     access_token: String,
     /// Seconds.
     expires_in: u64,
@@ -108,7 +111,20 @@ async fn open<S: Store>(
     {
         return Err(ClientError::LoggedIn { handle: login.handle.clone() });
     }
-    // The key is on the disk before anybody hears of it: a lost answer leads to the same device.
+    let (store, key) = with_key(store).await?;
+    let public = key.public();
+    let device =
+        NewDevice { public_key: BASE64URL_NOPAD.encode(&public.0), name: &who.device_name };
+    let request =
+        OpenRequest { handle: &folded, password: &who.password, device, tenant: &who.tenant };
+    let answer: TokenAnswer = net::post(connector, path, &request).await?;
+    let name = who.device_name.clone();
+    keep(store, (folded, who.tenant.clone(), name), answer).await
+}
+
+/// The store with the device's key. The key is on the disk before anybody hears of it: a lost answer
+/// leads to the same device.
+pub(crate) async fn with_key<S: Store>(store: S) -> Result<(S, DeviceKey), ClientError> {
     let (store, seed) = match store.state().key.clone() {
         Some(seed) => (store, seed),
         None => {
@@ -116,19 +132,17 @@ async fn open<S: Store>(
             (append(store, vec![Record::Key(seed.clone())]).await?, seed)
         }
     };
-    let public = DeviceKey::new(&seed)?.public();
-    let device =
-        NewDevice { public_key: BASE64URL_NOPAD.encode(&public.0), name: &who.device_name };
-    let request =
-        OpenRequest { handle: &folded, password: &who.password, device, tenant: &who.tenant };
-    let answer: TokenAnswer = net::post(connector, path, &request).await?;
-    let login = Login {
-        handle: folded,
-        tenant: who.tenant.clone(),
-        account: account(&answer)?,
-        device: DeviceNo(answer.device),
-        device_name: who.device_name.clone(),
-    };
+    Ok((store, DeviceKey::new(&seed)?))
+}
+
+/// The store with whose device it is, and its tokens.
+pub(crate) async fn keep<S: Store>(
+    store: S,
+    (handle, tenant, device_name): (String, String, String),
+    answer: TokenAnswer,
+) -> Result<S, ClientError> {
+    let (account, device) = (account(&answer)?, DeviceNo(answer.device));
+    let login = Login { handle, tenant, account, device, device_name };
     let known = store.state().login.as_ref();
     if known.is_some_and(|known| (known.account, known.device) != (login.account, login.device)) {
         let text = "another account or device than before has this key".to_owned();

@@ -24,6 +24,7 @@ use crate::connector::Connector;
 use crate::driver::{Command, Decided, DecidedReply, Disk, Driver, Handler, Parts, Sink};
 use crate::error::ClientError;
 use crate::key::{DeviceKey, KeyError};
+use crate::link::LinkCode;
 use crate::net::EdgeAddr;
 use crate::place::Place;
 use crate::session::{
@@ -260,6 +261,21 @@ impl Handle {
     /// Code 4203 when there is no such device; otherwise when there is no answer in 20 seconds.
     pub async fn revoke(&self, device: DeviceNo) -> Result<(), ClientError> {
         self.call(CallOp::RevokeDevice(device)).await.map(|_| ())
+    }
+
+    /// Lets a new device into this account, by the code that it shows: from then on it reads what
+    /// arrives and writes as its person. A code that was entered before is the same device.
+    ///
+    /// # Errors
+    /// Code 4205 when there are too many devices, 4291 when too many were added of late, 4204 when the
+    /// name is longer than 64 bytes or the code's key was revoked; otherwise when there is no answer in
+    /// 20 seconds.
+    pub async fn link_device(&self, code: LinkCode, name: &str) -> Result<DeviceNo, ClientError> {
+        let op = CallOp::LinkDevice(code.key(), name.to_owned());
+        let CallAnswer::Linked(device) = self.call(op).await? else {
+            return Err(CalledOff::Malformed.into());
+        };
+        Ok(device)
     }
 
     /// A page of a conversation from the server, newest first. Of a large group it has what was said

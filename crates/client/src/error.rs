@@ -40,6 +40,14 @@ pub enum ClientError {
         /// To whom.
         handle: String,
     },
+    /// Nobody let this device in while it asked.
+    #[error(
+        "no device of {handle} let this one in: enter its link code on one of them, and try again"
+    )]
+    NotLinked {
+        /// Whose.
+        handle: String,
+    },
     /// The local state.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +82,7 @@ impl ClientError {
             | Self::Config(_)
             | Self::NotLoggedIn
             | Self::LoggedIn { .. }
+            | Self::NotLinked { .. }
             | Self::Store(_)
             | Self::Key(_)
             | Self::Unsendable(_)

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 const HELLO: &[u8] = b"iris/1 hello\0";
 const REFRESH: &[u8] = b"iris/1 refresh\0";
+const LINK: &[u8] = b"iris/1 link\0";
 
 /// What ties a proof to one connection: the TLS exporter's bytes, or the nonce of CHALLENGE.
 pub type Binding = [u8; 32];
@@ -90,6 +91,11 @@ impl DeviceKey {
         self.sign(&[REFRESH, refresh_token.as_bytes()].concat())
     }
 
+    /// Proves, for the first tokens of a linked device, that this device holds the key: 64 bytes.
+    pub fn prove_link(&self, tenant: &str, handle: &str) -> Vec<u8> {
+        self.sign(&link_input(tenant, handle))
+    }
+
     fn sign(&self, input: &[u8]) -> Vec<u8> {
         self.pair.sign(input).as_ref().to_vec()
     }
@@ -103,6 +109,11 @@ pub fn hello_input(binding: &Binding, account: AccountId, device: DeviceNo) -> V
 /// What the proof of a refresh signs.
 pub fn refresh_input(refresh_token: &str) -> Vec<u8> {
     [REFRESH, refresh_token.as_bytes()].concat()
+}
+
+/// What the proof of a linked device signs: whose account it means to come into.
+pub fn link_input(tenant: &str, handle: &str) -> Vec<u8> {
+    [LINK, tenant.as_bytes(), b"\0", handle.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -124,6 +135,9 @@ mod tests {
         let refresh = key.prove_refresh("abc");
         assert!(public.verify(&refresh_input("abc"), &refresh).is_ok());
         assert!(public.verify(b"abc", &refresh).is_err());
+        let link = key.prove_link("default", "ada");
+        assert!(public.verify(b"iris/1 link\0default\0ada", &link).is_ok());
+        assert!(public.verify(&link_input("default", "eve"), &link).is_err(), "another account");
     }
 
     #[test]

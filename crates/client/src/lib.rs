@@ -37,6 +37,7 @@ mod driver;
 mod error;
 pub mod groups;
 pub mod key;
+mod link;
 mod net;
 pub mod place;
 pub mod session;
@@ -48,6 +49,7 @@ pub use clock::wall_ms;
 pub use connector::{Carrier, Connector};
 pub use driver::{Decided, Handler};
 pub use error::ClientError;
+pub use link::{BadCode, LinkCode, link, link_code};
 pub use net::{EdgeAddr, Trust};
 pub use session::{
     DeviceInfo, Draft, Event, Fetch, LogFetch, LogPage, Outcome, Page, Readers, Stop, Why,

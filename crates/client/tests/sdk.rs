@@ -17,6 +17,8 @@ mod faults;
 mod groups;
 #[path = "sdk/history.rs"]
 mod history;
+#[path = "sdk/link.rs"]
+mod link;
 #[path = "sdk/marks.rs"]
 mod marks;
 #[path = "sdk/people.rs"]

@@ -146,6 +146,11 @@ impl Account {
         }
     }
 
+    /// The device with this key, revoked or not.
+    pub fn device_of(&self, key: &PublicKey) -> Option<(DeviceNo, &Device)> {
+        self.devices.iter().find(|(_, device)| device.key == *key).map(|(no, device)| (*no, device))
+    }
+
     /// The number of the next device.
     pub fn next_device(&self) -> DeviceNo {
         DeviceNo(self.devices.keys().next_back().map_or(1, |last| last.0 + 1))

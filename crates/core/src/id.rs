@@ -5,7 +5,7 @@ mod session;
 mod shard;
 mod tenant;
 
-pub use account::{AccountId, DeviceId, DeviceNo, GroupId, MsgId, PublicKey};
+pub use account::{AccountId, DeviceId, DeviceNo, GroupId, MsgId, PublicKey, encoding};
 pub use session::{LaneId, LaneNo, SessionId};
 pub use shard::{ShardCount, ShardId};
 pub use tenant::{TenantId, TenantNo};

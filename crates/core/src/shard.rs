@@ -190,6 +190,12 @@ impl Shard {
             Input::RevokeDevice { conn, corr, device } => {
                 self.revoke_device(now, conn, corr, device, out);
             }
+            Input::LinkDevice { conn, corr, key, name } => {
+                self.link_device(now, (conn, corr), (key, name), out);
+            }
+            Input::OpenLinked { token, account, key } => {
+                self.open_linked(now.mono, token, (account, key), out);
+            }
             Input::Open { token, account, key, name } => {
                 self.open_device(now, token, account, (key, name), out);
             }

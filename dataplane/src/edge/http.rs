@@ -1,5 +1,7 @@
 //! The HTTPS interface: accounts and tokens, the public keys, and the way to a WebSocket.
 
+mod link;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -39,6 +41,7 @@ pub(super) fn router(http: Http) -> Router {
     Router::new()
         .route("/v1/register", post(register))
         .route("/v1/login", post(login))
+        .route("/v1/link", post(link::link))
         .route("/v1/token", post(token))
         .route("/v1/jwks.json", get(jwks))
         .route("/v1/connect", get(websocket::upgrade))
@@ -84,6 +87,7 @@ struct TokenRequest {
 struct TokensBody {
     account: String,
     device: u32,
+    device_name: String,
     access_token: String,
     expires_in: u32,
     refresh_token: String,
@@ -137,8 +141,7 @@ async fn login(State(http): State<Http>, body: Body<Credentials>) -> Response {
 async fn token(State(http): State<Http>, body: Body<TokenRequest>) -> Response {
     let result = async {
         let body = http.begin(body)?;
-        let proof = URL_SAFE_NO_PAD.decode(&body.proof);
-        let proof = proof.map_err(|_| invalid("proof is not base64url without padding"))?;
+        let proof = proof(&body.proof)?;
         let now = http.shared.clock.now().wall;
         // The token is checked here first, so that garbage costs no owner anything.
         let refresh = http.shared.tokens.refresh(&body.refresh_token, now);
@@ -246,6 +249,7 @@ fn tokens_body(reply: TokenReply) -> Result<TokensBody, Refusal> {
     Ok(TokensBody {
         account: account.to_string(),
         device: reply.device,
+        device_name: reply.device_name,
         access_token: reply.access_token,
         expires_in: reply.expires_in_s,
         refresh_token: reply.refresh_token,
@@ -256,6 +260,11 @@ fn public_key(text: &str) -> Result<PublicKey, Refusal> {
     let bytes = URL_SAFE_NO_PAD.decode(text);
     let bytes = bytes.map_err(|_| invalid("public_key is not base64url without padding"))?;
     PublicKey::from_bytes(&bytes).map_err(|error| invalid(&error.to_string()))
+}
+
+fn proof(text: &str) -> Result<Vec<u8>, Refusal> {
+    let bytes = URL_SAFE_NO_PAD.decode(text);
+    bytes.map_err(|_| invalid("proof is not base64url without padding"))
 }
 
 fn invalid(text: &str) -> Refusal {

@@ -12,7 +12,7 @@ use iris_core::shard::DirectoryAnswer;
 use iris_proto::peer::directory_server::Directory;
 use iris_proto::peer::{
     Failure, FindHandleReply, FindHandleRequest, GrantReply, LoginRequest, OpenDeviceRequest,
-    RefreshRequest, RegisterRequest, TokenReply,
+    OpenLinkedRequest, RefreshRequest, RegisterRequest, TokenReply,
 };
 use iris_runtime::clock::SharedClock;
 use iris_runtime::rpc::require_role;
@@ -64,6 +64,14 @@ impl Directory for DirectoryService {
     ) -> Result<Response<TokenReply>, Status> {
         require_role(&request, &[Role::Edge])?;
         Ok(Response::new(token_reply(self.open(request.into_inner()).await)))
+    }
+
+    async fn open_linked(
+        &self,
+        request: Request<OpenLinkedRequest>,
+    ) -> Result<Response<TokenReply>, Status> {
+        require_role(&request, &[Role::Edge])?;
+        Ok(Response::new(token_reply(self.enter(request.into_inner()).await)))
     }
 
     async fn refresh(
@@ -167,6 +175,14 @@ impl DirectoryService {
         self.tokens_for(grant.account, grant.tenant.as_str(), answer)
     }
 
+    /// A device that another one vouched for comes in, if it proves to hold its key.
+    async fn enter(&self, request: OpenLinkedRequest) -> Result<TokenReply, Refused> {
+        let (account, key) = rules::check_linked(&request)?;
+        let tenant = handle_key(&request.tenant, &request.handle)?.tenant;
+        let answer = self.ask(account, Question::OpenLinked { account, key }).await?;
+        self.tokens_for(account, tenant.as_str(), answer)
+    }
+
     async fn rotate(&self, request: RefreshRequest) -> Result<TokenReply, Refused> {
         let now = self.clock.now().wall;
         let refresh = self.tokens.refresh(&request.refresh_token, now).map_err(bad_token)?;
@@ -203,8 +219,8 @@ impl DirectoryService {
         tenant: &str,
         answer: DirectoryAnswer,
     ) -> Result<TokenReply, Refused> {
-        let (device, key, generation) = match answer {
-            DirectoryAnswer::Tokens { device, key, refresh } => (device, key, refresh),
+        let (device, device_name, key, generation) = match answer {
+            DirectoryAnswer::Tokens { device, name, key, refresh } => (device, name, key, refresh),
             DirectoryAnswer::Refused(code, text) => return Err((code, text.to_owned())),
         };
         let now = self.clock.now().wall;
@@ -218,6 +234,7 @@ impl DirectoryService {
             access_token: access.map_err(|_| no_key())?,
             expires_in_s: u32::try_from(ACCESS_LIFE_S).unwrap_or(u32::MAX),
             refresh_token: refresh.map_err(|_| no_key())?,
+            device_name,
         })
     }
 

@@ -76,6 +76,8 @@ pub(super) enum PeerNews {
 pub(super) enum Question {
     /// Adds a device, or finds it by its key.
     Open { account: AccountId, key: PublicKey, name: String },
+    /// The first tokens of a device that another one vouched for.
+    OpenLinked { account: AccountId, key: PublicKey },
     /// Uses a refresh token.
     Refresh { account: AccountId, device: DeviceNo, generation: u32 },
 }

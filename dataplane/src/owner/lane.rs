@@ -241,6 +241,7 @@ impl Lane {
         self.questions.insert(token, answer);
         let input = match question {
             Question::Open { account, key, name } => Input::Open { token, account, key, name },
+            Question::OpenLinked { account, key } => Input::OpenLinked { token, account, key },
             Question::Refresh { account, device, generation } => {
                 Input::Refresh { token, account, device, generation }
             }

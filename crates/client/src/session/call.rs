@@ -43,6 +43,8 @@ pub enum CallOp {
     ListDevices,
     /// Take a device's access for ever.
     RevokeDevice(DeviceNo),
+    /// Let a new device into this account.
+    LinkDevice(PublicKey, String),
     /// The account of a user name.
     FindAccount(String),
     /// A page of a conversation, from the server.
@@ -116,6 +118,8 @@ pub enum CallAnswer {
     Roster(Box<RosterPage>),
     /// The page of the log.
     Log(LogPage),
+    /// The account has this device.
+    Linked(DeviceNo),
     /// It is done.
     Done,
 }
@@ -426,6 +430,9 @@ fn to_wire(op: &CallOp) -> (FrameType, Bytes) {
         CallOp::ListWishes => Op::ListWishes(wire::ListWishes {}),
         CallOp::ListDevices => Op::ListDevices(wire::ListDevices {}),
         CallOp::RevokeDevice(device) => Op::RevokeDevice(wire::RevokeDevice { device: device.0 }),
+        CallOp::LinkDevice(key, name) => {
+            Op::LinkDevice(wire::LinkDevice { public_key: bytes_of(key.0), name: name.clone() })
+        }
         CallOp::FindAccount(handle) => {
             Op::FindAccount(wire::FindAccount { handle: handle.clone() })
         }
@@ -444,6 +451,7 @@ fn from_wire(result: wire::CallResult) -> Result<CallAnswer, CalledOff> {
             let account = AccountId::from_bytes(&found.account);
             account.map(CallAnswer::Account).map_err(|_| CalledOff::Malformed)
         }
+        Some(Kind::Linked(linked)) => Ok(CallAnswer::Linked(DeviceNo(linked.device))),
         Some(Kind::Wishes(wishes)) => {
             let wishes = wishes_from_wire(wishes).map_err(|_| CalledOff::Malformed)?;
             Ok(CallAnswer::Wishes(Box::new(wishes)))

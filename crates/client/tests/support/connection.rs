@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use iris_client::key::{Binding, hello_input};
 use iris_core::clock::WallMs;
 use iris_core::code::Code;
-use iris_core::id::{AccountId, DeviceNo};
+use iris_core::id::{AccountId, DeviceNo, PublicKey};
 use iris_core::limits;
 use iris_core::seq::{ClientSeq, InboxSeq};
 use iris_core::shard::{Attach, Attached, CallAnswer, Conn, Input, LinkNo, ToConn};
@@ -258,6 +258,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let device = DeviceNo(revoke.device);
                 inputs.push(Input::RevokeDevice { conn, corr, device });
             }
+            wire::call::Op::LinkDevice(link) => {
+                let key = PublicKey::from_bytes(&link.public_key).unwrap();
+                inputs.push(Input::LinkDevice { conn, corr, key, name: link.name });
+            }
             wire::call::Op::Wish(wish) => {
                 let wish = wish_from_wire(wish).unwrap();
                 inputs.push(Input::Wish { conn, corr, wish });
@@ -431,6 +435,12 @@ fn call_result(answer: CallAnswer) -> wire::CallResult {
     match answer {
         CallAnswer::Done => wire::CallResult::default(),
         CallAnswer::Refused(code, text) => refused(code, text),
+        CallAnswer::Linked(device) => wire::CallResult {
+            result: Some(wire::call_result::Result::Linked(wire::DeviceLinked {
+                device: device.0,
+            })),
+            ..wire::CallResult::default()
+        },
         CallAnswer::Wishes(wishes) => wire::CallResult {
             result: Some(wire::call_result::Result::Wishes(wishes_to_wire(&wishes))),
             ..wire::CallResult::default()

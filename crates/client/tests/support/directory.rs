@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use data_encoding::BASE64URL_NOPAD;
-use iris_client::key::refresh_input;
+use iris_client::key::{link_input, refresh_input};
 use iris_core::code::Code;
 use iris_core::id::{AccountId, DeviceId, DeviceNo, PublicKey};
 use iris_core::shard::DirectoryAnswer;
@@ -92,6 +92,19 @@ impl Directory {
         self.issue(account, answer, seconds)
     }
 
+    /// A device that another one vouched for comes in.
+    pub async fn link(&self, owner: &Owner, request: &Value, seconds: u64) -> Answer {
+        let (handle, tenant) = (text(request, "handle")?, text(request, "tenant")?);
+        let (key, proof) = (bytes(request, "public_key")?, bytes(request, "proof")?);
+        let key = PublicKey::from_bytes(&key).map_err(|e| (Code::Invalid, e.to_string()))?;
+        let signed = link_input(&tenant, &handle);
+        let verified = UnparsedPublicKey::new(&ED25519, key.0).verify(&signed, &proof);
+        verified.map_err(|_| (Code::DeviceProof, "a wrong proof".to_owned()))?;
+        let account = self.find(&handle).ok_or((Code::NotFound, "not yet".to_owned()))?;
+        let answer = owner.open_linked(account, key).await;
+        self.issue(account, answer, seconds)
+    }
+
     pub async fn refresh(&self, owner: &Owner, request: &Value, seconds: u64) -> Answer {
         let (token, proof) = (text(request, "refresh_token")?, text(request, "proof")?);
         let known = self.refresh.lock().get(&token).copied();
@@ -110,7 +123,7 @@ impl Directory {
     fn issue(&self, account: AccountId, answer: DirectoryAnswer, seconds: u64) -> Answer {
         match answer {
             DirectoryAnswer::Refused(code, text) => Err((code, text.to_owned())),
-            DirectoryAnswer::Tokens { device, key, refresh } => {
+            DirectoryAnswer::Tokens { device, name, key, refresh } => {
                 let n = self.next.fetch_add(1, Relaxed);
                 let (access_token, refresh_token) = (format!("access-{n}"), format!("refresh-{n}"));
                 let id = DeviceId { account, device };
@@ -121,6 +134,7 @@ impl Directory {
                 Ok(json!({
                     "account": account.to_string(),
                     "device": device.0,
+                    "device_name": name,
                     "access_token": access_token,
                     "expires_in": seconds,
                     "refresh_token": refresh_token,
@@ -128,6 +142,11 @@ impl Directory {
             }
         }
     }
+}
+
+fn bytes(value: &Value, field: &str) -> Result<Vec<u8>, (Code, String)> {
+    let bytes = BASE64URL_NOPAD.decode(text(value, field)?.as_bytes());
+    bytes.map_err(|_| (Code::Invalid, format!("{field} is not base64url")))
 }
 
 fn text(value: &Value, field: &str) -> Result<String, (Code, String)> {

@@ -38,6 +38,8 @@ pub struct Knobs {
     pub window_messages: AtomicU32,
     pub keepalive_ms: AtomicU32,
     pub http_down: AtomicBool,
+    /// As a server of before devices were linked.
+    pub links_nobody: AtomicBool,
     /// SENDs are swallowed: no answer, ever.
     pub mute: AtomicBool,
     /// The number of WELCOME is off by so much.
@@ -238,6 +240,7 @@ impl Default for Knobs {
             window_messages: AtomicU32::new(256),
             keepalive_ms: AtomicU32::new(30_000),
             http_down: AtomicBool::new(false),
+            links_nobody: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             numbers_ahead: AtomicU64::new(0),
             closed: AtomicBool::new(false),

@@ -51,12 +51,19 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full
     let answer = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/v1/register") => directory.register(owner, &request, seconds).await,
         (&Method::POST, "/v1/login") => directory.login(owner, &request, seconds).await,
+        (&Method::POST, "/v1/link") if !shared.knobs.links_nobody.load(Relaxed) => {
+            directory.link(owner, &request, seconds).await
+        }
         (&Method::POST, "/v1/token") => directory.refresh(owner, &request, seconds).await,
         (&Method::GET, "/v1/jwks.json") => Ok(json!({"keys": []})),
         _ => return json_response(StatusCode::NOT_FOUND, &failure(Code::NotFound, "no such path")),
     };
     match answer {
         Ok(tokens) => json_response(StatusCode::OK, &tokens),
+        Err((Code::NotFound, text)) => {
+            let again = json!({"code": 4203, "text": text, "retry_after_ms": 100});
+            json_response(StatusCode::NOT_FOUND, &again)
+        }
         Err((code, text)) => json_response(StatusCode::FORBIDDEN, &failure(code, &text)),
     }
 }

@@ -114,6 +114,15 @@ impl Owner {
         answer.await.unwrap()
     }
 
+    pub async fn open_linked(&self, account: AccountId, key: PublicKey) -> DirectoryAnswer {
+        let answer = self.with(|state| {
+            let (token, answer) = state.question();
+            state.input(account, Input::OpenLinked { token, account, key });
+            answer
+        });
+        answer.await.unwrap()
+    }
+
     pub async fn refresh(
         &self,
         account: AccountId,

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use super::{IdError, ShardCount, ShardId, TenantNo};
 
-/// Crockford's alphabet in lower case: no letter that is taken for a digit.
-fn encoding() -> data_encoding::Encoding {
+/// How ids are written: Crockford's alphabet in lower case, without a letter that is taken for a digit.
+/// Upper case and such letters are read, too.
+pub fn encoding() -> data_encoding::Encoding {
     let mut spec = data_encoding::Specification::new();
     spec.symbols.push_str("0123456789abcdefghjkmnpqrstvwxyz");
     spec.translate.from.push_str("oilABCDEFGHJKMNPQRSTVWXYZOIL");

@@ -346,12 +346,15 @@ pub(super) fn close(conn: Conn, code: Code, text: &'static str, out: &mut Vec<Ef
 fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effect>) {
     match input {
         Input::Attach(attach) => close(attach.conn, code, text, out),
-        Input::Open { token, .. } | Input::Refresh { token, .. } => {
+        Input::Open { token, .. }
+        | Input::OpenLinked { token, .. }
+        | Input::Refresh { token, .. } => {
             let answer = DirectoryAnswer::Refused(code, text);
             out.push(Effect::Answer { token, answer });
         }
         Input::ListDevices { conn, corr }
         | Input::RevokeDevice { conn, corr, .. }
+        | Input::LinkDevice { conn, corr, .. }
         | Input::Wish { conn, corr, .. }
         | Input::ListWishes { conn, corr }
         | Input::ListGroups { conn, corr }

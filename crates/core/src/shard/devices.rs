@@ -1,5 +1,7 @@
 //! Devices: opened by whoever proved to own the account, listed, revoked; refresh tokens rotated.
 
+mod link;
+
 use crate::clock::Now;
 use crate::code::Code;
 use crate::entry::Op;
@@ -47,27 +49,40 @@ impl Shard {
         out: &mut Vec<Effect>,
     ) -> Result<DirectoryAnswer, (Code, &'static str)> {
         let state = self.account(account).ok_or((Code::NotFound, "no such account"))?;
-        let known = state.devices.iter().find(|(_, device)| device.key == key);
-        let known = known.map(|(no, device)| (*no, device.revoked, device.refresh_current));
-        match known {
-            Some((_, true, _)) => Err((Code::DeviceRevoked, "this device key was revoked")),
-            Some((device, false, current)) => {
+        match state.device_of(&key) {
+            Some((_, known)) if known.revoked => {
+                Err((Code::DeviceRevoked, "this device key was revoked"))
+            }
+            Some((device, known)) => {
                 // Whoever logs in again with the password and the key starts a new line of tokens.
-                let refresh = current + 1;
+                let (name, refresh) = (known.name.clone(), known.refresh_current + 1);
                 let op =
                     Op::RefreshRotated { account, device, current: refresh, previous: refresh };
                 self.decide(now.wall, op, out);
-                Ok(DirectoryAnswer::Tokens { device, key, refresh })
-            }
-            None if state.active_devices().count() >= limits::DEVICES_MAX => {
-                Err((Code::TooManyDevices, "revoke a device first"))
+                Ok(DirectoryAnswer::Tokens { device, name, key, refresh })
             }
             None => {
-                let (device, start) = (state.next_device(), Some(state.head));
-                self.decide(now.wall, Op::DeviceAdded { account, device, key, name, start }, out);
-                Ok(DirectoryAnswer::Tokens { device, key, refresh: 1 })
+                let device = self.add_device(now, account, (key, name.clone()), out)?;
+                Ok(DirectoryAnswer::Tokens { device, name, key, refresh: 1 })
             }
         }
+    }
+
+    /// A device that the account does not have; it begins at the inbox's newest place.
+    fn add_device(
+        &mut self,
+        now: Now,
+        account: AccountId,
+        (key, name): (PublicKey, String),
+        out: &mut Vec<Effect>,
+    ) -> Result<DeviceNo, (Code, &'static str)> {
+        let state = self.account(account).ok_or((Code::NotFound, "no such account"))?;
+        if state.active_devices().count() >= limits::DEVICES_MAX {
+            return Err((Code::TooManyDevices, "revoke a device first"));
+        }
+        let (device, start) = (state.next_device(), Some(state.head));
+        self.decide(now.wall, Op::DeviceAdded { account, device, key, name, start }, out);
+        Ok(device)
     }
 
     /// Uses a refresh token. The caller verified its signature: an old generation is a stolen or copied
@@ -106,7 +121,7 @@ impl Shard {
         if device.revoked {
             return Err((Code::DeviceRevoked, "this device was revoked"));
         }
-        let (key, current) = (device.key, device.refresh_current);
+        let (key, name, current) = (device.key, device.name.clone(), device.refresh_current);
         let good = generation == current || generation == device.refresh_previous;
         if !good {
             self.revoke(now, account, no, out);
@@ -115,7 +130,7 @@ impl Shard {
         let refresh = current + 1;
         let op = Op::RefreshRotated { account, device: no, current: refresh, previous: generation };
         self.decide(now.wall, op, out);
-        Ok(DirectoryAnswer::Tokens { device: no, key, refresh })
+        Ok(DirectoryAnswer::Tokens { device: no, name, key, refresh })
     }
 
     pub(super) fn list_devices(&mut self, conn: Conn, corr: u32) {

@@ -251,6 +251,8 @@ pub struct Attached {
 pub enum CallAnswer {
     /// The devices of the account.
     Devices(Vec<DeviceSummary>),
+    /// The account has this device.
+    Linked(DeviceNo),
     /// It is done.
     Done,
     /// What the account wishes of others.
@@ -285,6 +287,8 @@ pub enum DirectoryAnswer {
     Tokens {
         /// The device.
         device: DeviceNo,
+        /// Its name in the account's list of devices.
+        name: String,
         /// Its key.
         key: PublicKey,
         /// The generation of the refresh token to issue.

@@ -255,6 +255,26 @@ pub enum Input {
         /// Which device.
         device: DeviceNo,
     },
+    /// A client vouches for a new device of its account.
+    LinkDevice {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+        /// The new device's key.
+        key: PublicKey,
+        /// Its name.
+        name: String,
+    },
+    /// A device that another one vouched for, and that proved to hold its key, asks for its first tokens.
+    OpenLinked {
+        /// Names the answer.
+        token: Token,
+        /// The account.
+        account: AccountId,
+        /// The device's key.
+        key: PublicKey,
+    },
     /// Somebody who proved to own the account adds a device, or finds it by its key.
     Open {
         /// Names the answer.
@@ -433,7 +453,8 @@ impl Input {
             | Self::Wish { conn, .. }
             | Self::ListWishes { conn, .. }
             | Self::ListDevices { conn, .. }
-            | Self::RevokeDevice { conn, .. } => Some(conn),
+            | Self::RevokeDevice { conn, .. }
+            | Self::LinkDevice { conn, .. } => Some(conn),
             Self::Fetched { .. }
             | Self::GroupLoaded { .. }
             | Self::GroupLoadFailed { .. }
@@ -442,6 +463,7 @@ impl Input {
             | Self::LogRead { .. }
             | Self::Signal(_)
             | Self::Open { .. }
+            | Self::OpenLinked { .. }
             | Self::Refresh { .. }
             | Self::Loaded { .. }
             | Self::LoadFailed { .. }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iris_core::clock::WallMs;
 use iris_core::code::Code;
-use iris_core::id::{AccountId, DeviceNo, ShardCount, ShardId};
+use iris_core::id::{AccountId, DeviceNo, PublicKey, ShardCount, ShardId};
 use iris_core::limits;
 use iris_core::seq::InboxSeq;
 use iris_core::shard::{Attach, Conn, Input, LinkNo};
@@ -206,6 +206,11 @@ fn call_input(conn: Conn, corr: u32, call: client::Call) -> Result<Option<Input>
         Some(client::call::Op::RevokeDevice(revoke)) => {
             let device = DeviceNo(revoke.device);
             Ok(Some(Input::RevokeDevice { conn, corr, device }))
+        }
+        Some(client::call::Op::LinkDevice(link)) => {
+            let key = PublicKey::from_bytes(&link.public_key);
+            let key = key.map_err(|_| protocol("a field of LINK_DEVICE"))?;
+            Ok(Some(Input::LinkDevice { conn, corr, key, name: link.name }))
         }
         Some(client::call::Op::Wish(wish)) => {
             let wish = wish_from_wire(wish).map_err(|_| protocol("a field of a wish"))?;

@@ -229,6 +229,10 @@ fn result(corr: u32, answer: CallAnswer) -> owner_item::Kind {
             let list = client::DeviceList { devices: devices.collect() };
             (0, String::new(), Some(client::call_result::Result::Devices(list)))
         }
+        CallAnswer::Linked(device) => {
+            let linked = client::DeviceLinked { device: device.0 };
+            (0, String::new(), Some(client::call_result::Result::Linked(linked)))
+        }
         CallAnswer::Wishes(relations) => {
             let wishes = wishes_to_wire(&relations);
             (0, String::new(), Some(client::call_result::Result::Wishes(wishes)))

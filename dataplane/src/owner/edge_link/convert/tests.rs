@@ -122,6 +122,23 @@ fn groups_and_members_are_asked_for() {
 }
 
 #[test]
+fn a_device_vouches_for_a_key_and_for_nothing_else() {
+    let link = |bytes: usize| {
+        let public_key = Bytes::from(vec![9; bytes]);
+        called(client::call::Op::LinkDevice(client::LinkDevice { public_key, name: "x".into() }))
+    };
+    match link(32) {
+        Input::LinkDevice { corr: 7, key, name, .. } => {
+            assert_eq!((key, name.as_str()), (PublicKey([9; 32]), "x"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for bytes in [0, 31, 33, 4096] {
+        assert!(matches!(link(bytes), Input::Detach { .. }), "{bytes} bytes");
+    }
+}
+
+#[test]
 fn a_client_sends_no_page_of_a_log() {
     let input = taken(FrameType::LogPage, Some(7), &client::LogPage::default());
     assert!(matches!(input, Input::Detach { .. }), "{input:?}");
