@@ -154,13 +154,16 @@ fn tail_block(lane: LaneId, row: &LogRow) -> Result<TailBlock, TakeoverError> {
     Ok(TailBlock { seq: row.seq, prev: row.prev, hash: row.prev.after(&row.block), header })
 }
 
+/// An entry as it was read, and the block that it is in.
+type Read = (BlockSeq, Result<Entry, Unusable>);
+
 /// The entries of a lane that may not be in derived rows, by shard.
 #[derive(Debug)]
 pub(super) struct LaneTail {
     lane: LaneId,
     /// Blocks below hold nothing that only the log has.
     materialized: BlockSeq,
-    entries: BTreeMap<ShardId, Vec<(BlockSeq, Result<Entry, Unusable>)>>,
+    entries: BTreeMap<ShardId, Vec<Read>>,
 }
 
 impl LaneTail {
@@ -199,7 +202,7 @@ impl LaneTail {
     ) -> Result<Vec<Entry>, TakeoverError> {
         let entries = self.entries.get(&shard).into_iter().flatten();
         let entries = entries.filter(|(block, _)| *block >= from);
-        let entry = |(block, entry): &(BlockSeq, Result<Entry, Unusable>)| match entry {
+        let entry = |(block, entry): &Read| match entry {
             Ok(entry) => wanted(entry.epoch, entry.seq).then(|| Ok(entry.clone())),
             Err(Unusable { epoch, seq, source, .. }) => wanted(*epoch, *seq).then(|| {
                 let (lane, block, seq, source) = (self.lane, *block, *seq, source.clone());
