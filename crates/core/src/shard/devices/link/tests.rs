@@ -2,6 +2,7 @@ use super::super::super::rig::{PHONE, Rig, TABLET, attached, ops, remote, told};
 use super::*;
 use crate::entry::Op;
 use crate::seq::InboxSeq;
+use crate::shard::Attach;
 
 const KEY: PublicKey = PublicKey([9; 32]);
 
@@ -116,7 +117,7 @@ fn a_linked_device_begins_at_the_newest_place() {
     let (mut rig, account, conn) = ann();
     rig.done(vouch(conn, 9, "tablet"));
     rig.write(remote(2), account);
-    let attach = rig.attach(account, TABLET, 0);
+    let attach = Attach { stream_gen: 0, ..rig.attach(account, TABLET, 0) };
     let tablet = attach.conn;
     let out = rig.done(Input::Attach(attach));
     let greeting = attached(&out, tablet).unwrap();
