@@ -155,6 +155,7 @@ pub async fn link<S: Store>(
         public_key: BASE64URL_NOPAD.encode(&key.public().0),
         proof: BASE64URL_NOPAD.encode(&key.prove_link(tenant, &handle)),
     };
+    let mut pending = false;
     loop {
         let asked = net::post::<TokenAnswer>(connector, "/v1/link", &request);
         let late = |_| Err(HttpError::Unreachable("no answer in time".to_owned()));
@@ -166,9 +167,11 @@ pub async fn link<S: Store>(
             Err(error) => error,
         };
         let left = until.saturating_duration_since(Instant::now());
+        pending |= is_pending(&error);
         match ask_again(&error) {
-            Some(wait) if !left.is_zero() => sleep(wait.min(left)).await,
-            Some(_) if is_pending(&error) => return Err(ClientError::NotLinked { handle }),
+            Some(wait) if wait < left => sleep(wait).await,
+            // What was answered last before the time was over says more than that it is over.
+            Some(_) if pending => return Err(ClientError::NotLinked { handle }),
             Some(_) | None => return Err(refused(error)),
         }
     }
