@@ -117,6 +117,7 @@ impl Leader {
     /// An edge follows the routes, until the answer is dropped.
     pub(crate) fn edge_follows(self: &Arc<Self>) -> EdgeFollows {
         *self.edges.lock() += 1;
+        self.deps.metrics.followers.inc();
         EdgeFollows(Arc::clone(self))
     }
 
@@ -144,5 +145,6 @@ pub(crate) struct EdgeFollows(Arc<Leader>);
 impl Drop for EdgeFollows {
     fn drop(&mut self) {
         *self.0.edges.lock() -= 1;
+        self.0.deps.metrics.followers.dec();
     }
 }

@@ -142,6 +142,7 @@ impl Campaign {
         };
         // In this order: nobody is answered in the name of a leadership that is over.
         self.lead.follow(None);
+        self.deps.metrics.leading.set(0);
         leading.stop();
         leading.ended().await;
         self.held.lock().await.take();
@@ -158,6 +159,7 @@ impl Campaign {
         };
         let leader = lead(self.deps.clone(), leadership, leading).await.context("begin to lead")?;
         self.lead.begin(leader);
+        self.deps.metrics.leading.set(1);
         leading.stopped().await;
         anyhow::bail!("a critical task of the leadership ended")
     }

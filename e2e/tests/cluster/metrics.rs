@@ -31,3 +31,11 @@ fn a_message_costs_a_fifth_of_a_log_row_at_2000_a_second() {
     assert!(messages / 15.0 > 1_500.0, "the load was not there: {messages} in 15 s");
     assert!(rows / messages <= 0.2, "{rows} rows for {messages} messages");
 }
+
+#[test]
+fn one_control_plane_says_that_it_leads_and_who_follows() {
+    let stage = Stage::enter();
+    let sum = |metric: &str| stage.metric("controlplane", metric).unwrap();
+    assert!((sum("iris_control_leading") - 1.0).abs() < f64::EPSILON);
+    assert!(sum("iris_control_followers") >= 1.0, "the edges follow the routes");
+}
