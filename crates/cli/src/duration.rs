@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// No longer one is read: nobody waits for ten years, and no clock is out of its range by that.
+const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
+
 /// Reads one.
 ///
 /// # Errors
@@ -18,7 +21,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(error()),
     };
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| error())
+    let seconds =
+        Some(number * seconds).filter(|seconds| *seconds <= SECONDS_MAX).ok_or_else(error)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| error())
 }
 
 #[cfg(test)]
@@ -32,7 +37,7 @@ mod tests {
         {
             assert_eq!(parse(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
-        for text in ["", "s", "-1s", "1d", "one", "1 s", "1.2.3s"] {
+        for text in ["", "s", "-1s", "1d", "one", "1 s", "1.2.3s", "4000000000000000h"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -25,8 +25,10 @@ const CHECK_BYTES: usize = 2;
 const CODE_BYTES: usize = 1 + 32 + CHECK_BYTES;
 /// Characters between two hyphens.
 const GROUP: usize = 8;
-/// The least wait before the server is asked again, in milliseconds.
-const ASK_AGAIN_MS_MIN: u32 = 100;
+/// The least wait before the server is asked again: a person walks from one device to the other.
+const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// Nobody waits for longer.
+const PATIENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// The wait after it could not be reached.
 const UNREACHABLE_PAUSE: Duration = Duration::from_secs(1);
 /// Codes of the protocol.
@@ -145,7 +147,7 @@ pub async fn link<S: Store>(
     (handle, tenant): (&str, &str),
     patience: Duration,
 ) -> Result<S, ClientError> {
-    let until = Instant::now() + patience;
+    let until = Instant::now() + patience.min(PATIENCE_MAX);
     let (store, _) = link_code(store).await?;
     let (store, key) = with_key(store).await?;
     let handle = handle.to_ascii_lowercase();
@@ -168,8 +170,11 @@ pub async fn link<S: Store>(
         };
         let left = until.saturating_duration_since(Instant::now());
         pending |= is_pending(&error);
-        match ask_again(&error) {
-            Some(wait) if wait < left => sleep(wait).await,
+        // Of a region whose edges are being replaced some do not know the path yet.
+        let unknown = (pending && is_no_path(&error)).then_some(ASK_AGAIN_MIN);
+        match ask_again(&error).or(unknown) {
+            // Those who wait do not ask all at once.
+            Some(wait) if wait < left => sleep(wait.mul_f64(1.0 + fastrand::f64() / 2.0)).await,
             // What was answered last before the time was over says more than that it is over.
             Some(_) if pending => return Err(ClientError::NotLinked { handle }),
             Some(_) | None => return Err(refused(error)),
@@ -184,7 +189,7 @@ fn ask_again(error: &HttpError) -> Option<Duration> {
         HttpError::Refused { code, retry_after_ms, .. }
             if is_pending(error) || *code == RATE_LIMITED || *code >= 5000 =>
         {
-            Some(Duration::from_millis(u64::from((*retry_after_ms).max(ASK_AGAIN_MS_MIN))))
+            Some(Duration::from_millis((*retry_after_ms).into()).max(ASK_AGAIN_MIN))
         }
         HttpError::Refused { .. } | HttpError::Malformed(_) => None,
     }
@@ -195,14 +200,17 @@ fn is_pending(error: &HttpError) -> bool {
     matches!(error, HttpError::Refused { code, retry_after_ms: 1.., .. } if *code == NOT_FOUND)
 }
 
+/// Whether the server has no such path: the same code, without a time to come again.
+fn is_no_path(error: &HttpError) -> bool {
+    matches!(error, HttpError::Refused { code, retry_after_ms: 0, .. } if *code == NOT_FOUND)
+}
+
 fn refused(error: HttpError) -> ClientError {
-    match error {
-        // Without a time to come again it is the path that was not found.
-        HttpError::Refused { code, .. } if code == NOT_FOUND => {
-            ClientError::Config("this server links no devices: log in with the password".to_owned())
-        }
-        other => other.into(),
+    if is_no_path(&error) {
+        let text = "this server links no devices: log in with the password";
+        return ClientError::Config(text.to_owned());
     }
+    error.into()
 }
 
 #[cfg(test)]

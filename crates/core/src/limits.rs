@@ -8,6 +8,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const BODIES_BYTES_MAX: usize = 128 * 1024;
 /// Devices of an account: bodies per device and cursors stay small.
 pub const DEVICES_MAX: usize = 32;
+/// Devices of an account up to which one vouches for another. The rest is for who has the password: a
+/// stolen device does not fill the account with its own.
+pub const DEVICES_LINKED_MAX: usize = DEVICES_MAX - 4;
 /// Devices of an account that may be added in an hour where another device vouches for them: no
 /// password is hashed for these, and a device that was revoked stays on record.
 pub const DEVICES_LINKED_PER_HOUR: usize = 16;

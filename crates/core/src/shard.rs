@@ -317,6 +317,10 @@ impl Shard {
         self.admitting = admitting;
         if admitting {
             self.take_late_acks();
+            // What came while nothing was taken waits for nobody any more: its sources push it again.
+            for peer in self.peers.values_mut() {
+                peer.inbound.clear();
+            }
         }
         std::mem::take(&mut self.refused_while_moving)
     }

@@ -24,13 +24,13 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use specimens::{first_account, first_block, second_account, second_block, wishes};
-use third::third_block;
+use third::{fourth_block, third_block};
 
 const NO_HEADER: BlockHeader = BlockHeader { released: BlockSeq(0), materialized: BlockSeq(0) };
 
 #[test]
 fn a_block_comes_back() {
-    for (header, entries) in [first_block(), second_block(), third_block()] {
+    for (header, entries) in [first_block(), second_block(), third_block(), fourth_block()] {
         let bytes = stored_blocks::encode(header, &entries);
         assert_eq!(stored_blocks::decode_header(&bytes).unwrap(), header);
         assert_eq!(stored_blocks::decode(bytes).unwrap(), (header, entries));
@@ -94,6 +94,7 @@ fn golden_bytes_stay_readable() {
         ("block.v1.bin", first_block()),
         ("block.v2.bin", second_block()),
         ("block.v3.bin", third_block()),
+        ("block.v4.bin", fourth_block()),
     ];
     for (name, block) in blocks {
         let bytes = golden(name, stored_blocks::encode(block.0, &block.1));
@@ -107,11 +108,16 @@ fn golden_bytes_stay_readable() {
     }
     let bytes = golden("relations.v2.bin", stored_relations::encode_relations(&wishes()));
     assert_eq!(stored_relations::decode_relations(bytes).unwrap(), wishes());
-    let (group, memberships) = (third::group_state(), third::memberships());
+    let group = third::group_state();
     let bytes = golden("group.v3.bin", stored_groups::encode_group(&group));
     assert_eq!(stored_groups::decode_group(bytes).unwrap(), group);
-    let bytes = golden("memberships.v3.bin", stored_groups::encode_memberships(&memberships));
-    assert_eq!(stored_groups::decode_memberships(bytes).unwrap(), memberships);
+    for (name, memberships) in [
+        ("memberships.v3.bin", third::memberships()),
+        ("memberships.v4.bin", third::memberships_with_time()),
+    ] {
+        let bytes = golden(name, stored_groups::encode_memberships(&memberships));
+        assert_eq!(stored_groups::decode_memberships(bytes).unwrap(), memberships, "{name}");
+    }
     let message = third::log_message();
     let bytes = golden("group_log.v3.bin", stored_groups::encode_log_message(&message));
     assert_eq!(stored_groups::decode_log_message(bytes).unwrap(), message);

@@ -1,4 +1,5 @@
-//! How much an edge takes on: handshakes by token bucket, connections by count, logins by token bucket.
+//! How much an edge takes on: handshakes, logins and questions of devices that wait to be linked by token
+//! bucket, connections by count.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::config::EdgeConfig;
 pub(super) struct Admission {
     handshakes: DefaultDirectRateLimiter,
     logins: DefaultDirectRateLimiter,
+    links: DefaultDirectRateLimiter,
     connections: Arc<AtomicUsize>,
     connections_max: usize,
 }
@@ -31,6 +33,7 @@ impl Admission {
         Self {
             handshakes: limiter(config.handshakes_per_second),
             logins: limiter(config.logins_per_second),
+            links: limiter(config.links_per_second),
             connections: Arc::new(AtomicUsize::new(0)),
             connections_max: config.connections_max,
         }
@@ -45,6 +48,12 @@ impl Admission {
     /// Whether a login may be passed on now.
     pub(super) fn login(&self) -> bool {
         self.logins.check().is_ok()
+    }
+
+    /// Whether a device that waits to be linked may ask now. Those who wait take nothing from people who
+    /// log in, or whose tokens are old.
+    pub(super) fn link(&self) -> bool {
+        self.links.check().is_ok()
     }
 
     /// A place for a connection; nothing when all are taken.
@@ -67,6 +76,14 @@ mod tests {
     use iris_core::id::ShardCount;
 
     use super::*;
+
+    #[test]
+    fn who_waits_to_be_linked_takes_no_login() {
+        let config = EdgeConfig::new("e".to_owned(), ShardCount::new(1).unwrap());
+        let admission = Admission::new(&config);
+        assert!((0..100).any(|_| !admission.link()), "there is a bound");
+        assert!(admission.login());
+    }
 
     #[test]
     fn places_are_given_back() {

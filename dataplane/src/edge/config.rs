@@ -17,6 +17,8 @@ pub struct EdgeConfig {
     pub handshakes_per_second: u32,
     /// Registrations and logins passed on in a second; more are refused.
     pub logins_per_second: u32,
+    /// Questions of devices that wait to be linked passed on in a second; more are put off.
+    pub links_per_second: u32,
     /// What clients are advised: a PING after so long without a frame.
     pub keepalive: Duration,
     /// Clients asked to leave in a second, when the process ends.
@@ -34,6 +36,7 @@ impl EdgeConfig {
             connections_max: 18_000,
             handshakes_per_second: 2_000,
             logins_per_second: 100,
+            links_per_second: 100,
             keepalive: Duration::from_secs(45),
             drain_per_second: 200,
             drain_patience: Duration::from_secs(60),

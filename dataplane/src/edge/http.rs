@@ -169,17 +169,21 @@ async fn jwks(State(http): State<Http>) -> Response {
         .into_response()
 }
 
+fn read<T>(body: Body<T>) -> Result<T, Refusal> {
+    match body {
+        Ok(Json(body)) => Ok(body),
+        Err(rejection) => Err(invalid(&rejection.body_text())),
+    }
+}
+
 impl Http {
-    /// Admits a request and reads its body.
+    /// Admits a login and reads its body.
     fn begin<T>(&self, body: Body<T>) -> Result<T, Refusal> {
         if !self.admission.login() {
             let text = "too many logins: try again".to_owned();
             return Err(Refusal { code: Code::RateLimited, text, retry_after_ms: 1_000 });
         }
-        match body {
-            Ok(Json(body)) => Ok(body),
-            Err(rejection) => Err(invalid(&rejection.body_text())),
-        }
+        read(body)
     }
 
     /// A shard of this region that is served: a home for a new account.

@@ -57,6 +57,15 @@ impl From<StoreError> for AcquireError {
 }
 
 impl AcquireError {
+    /// Whether what is stored cannot be understood, or contradicts itself.
+    pub(super) fn is_of_the_log(&self) -> bool {
+        match self {
+            Self::Takeover(error) => !error.is_retryable(),
+            Self::Replay(_) => true,
+            Self::Held(_) | Self::Ending(_) | Self::Contended | Self::WrongEpoch { .. } => false,
+        }
+    }
+
     /// Whether trying again can help.
     pub(super) fn is_retryable(&self) -> bool {
         match self {

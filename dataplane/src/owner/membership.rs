@@ -189,6 +189,9 @@ impl Membership {
                 }
                 Err(error) => {
                     tracing::error!(%shard, %error, "a shard cannot be acquired");
+                    if error.is_of_the_log() {
+                        self.acquirer.metrics.damaged.with_label_values(&["log"]).inc();
+                    }
                     self.held.failed(shard, error.to_string());
                     return;
                 }

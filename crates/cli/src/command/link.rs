@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use iris_client::store::{Login, Store as _};
-use iris_client::{link, link_code};
+use iris_client::{ClientError, link, link_code};
+use iris_core::code::Code;
 use serde_json::json;
 use tokio::time::{Instant, interval_at};
 
@@ -34,7 +35,7 @@ pub(super) async fn run(context: &mut Context, args: Link) -> Result<(), Failure
     let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
     let store = loop {
         tokio::select! {
-            linked = &mut waits => break linked?,
+            linked = &mut waits => break linked.map_err(|error| used_up(error, &args.handle))?,
             _ = progress.tick() => {
                 let left = until.saturating_duration_since(Instant::now()).as_secs();
                 context.output.note(&format!("Nobody let this device in yet; {left} s are left."));
@@ -62,6 +63,18 @@ pub(super) async fn run(context: &mut Context, args: Link) -> Result<(), Failure
         context.output.note(&next);
     }
     Ok(())
+}
+
+/// The key of this device is good for nothing more, and another profile makes another one.
+fn used_up(error: ClientError, handle: &str) -> Failure {
+    let codes = [Code::DeviceRevoked, Code::AuthInvalid].map(|code| u32::from(code.number()));
+    match &error {
+        ClientError::Refused { code, .. } if codes.contains(code) => {
+            let hint = format!("`iris link {handle} --as OTHER_NAME` makes a new code");
+            Failure::new(error.to_string()).hint(hint)
+        }
+        _ => error.into(),
+    }
 }
 
 pub(super) async fn approve(context: &mut Context, args: Approve) -> Result<(), Failure> {

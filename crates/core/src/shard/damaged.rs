@@ -49,7 +49,7 @@ impl Damaged {
         tries.count >= limits::DAMAGED_TRIES
     }
 
-    /// Whether they are given up for now.
+    /// Whether they are given up: not before they are due to be read again.
     pub(super) fn are_given_up(&self, rows: Rows, now: MonoUs) -> bool {
         self.known.get(&rows).is_some_and(|tries| {
             let again = now.ms_since(tries.last) >= limits::DAMAGED_RETRY_MS;

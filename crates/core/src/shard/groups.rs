@@ -219,7 +219,7 @@ impl Shard {
 
     /// A shard says that these cannot be members: the group takes them out again, however full an outbox
     /// is. Nobody would say it twice, and to wait could be to wait for each other. Each such answer follows
-    /// from a message that found room, so there are no more of them than of those.
+    /// from an addition that found room: one for each of its members' shards at most.
     pub(super) fn take_declined(
         &mut self,
         now: MonoUs,

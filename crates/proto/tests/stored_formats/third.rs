@@ -81,6 +81,23 @@ pub(crate) fn third_block() -> (BlockHeader, Vec<Entry>) {
     block_of(ops)
 }
 
+/// Said later than the rest: who becomes an admin when the last one leaves.
+pub(crate) fn fourth_block() -> (BlockHeader, Vec<Entry>) {
+    let ordered = |heir| {
+        let message = to_group(Some(Change::Leave), place(41, Reach::Inline));
+        received(Received::Ordered { message, targets: Vec::new(), heir })
+    };
+    block_of([Heir::Unsaid, Heir::Nobody, Heir::Named(other())].map(ordered).into())
+}
+
+/// Said later than the rest: when an account left.
+pub(crate) fn memberships_with_time() -> BTreeMap<GroupId, Membership> {
+    let since = ConvSeq(3);
+    let left_at = WallMs(1_900_000_000_000);
+    let left = Membership { since, until: Some(ConvSeq(9)), pulls: None, left_at };
+    BTreeMap::from([(group(), left)])
+}
+
 /// A group.
 pub(crate) fn group_state() -> Group {
     Group {

@@ -28,7 +28,15 @@ pub(super) struct LinkRequest {
 
 pub(super) async fn link(State(http): State<Http>, body: Body<LinkRequest>) -> Response {
     let result = async {
-        let request = http.begin(body).and_then(checked)?;
+        if !http.admission.link() {
+            let text = "too many devices wait to be linked: ask again later".to_owned();
+            return Err(Refusal {
+                code: Code::RateLimited,
+                text,
+                retry_after_ms: 2 * ASK_AGAIN_MS,
+            });
+        }
+        let request = super::read(body).and_then(checked)?;
         let account = http.account_of(&request).await?;
         let mut directory = http.directory(account.shard(http.shared.config.shard_count))?;
         let request = OpenLinkedRequest { account: account.to_bytes().to_vec().into(), ..request };

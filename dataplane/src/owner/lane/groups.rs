@@ -8,6 +8,7 @@ use iris_core::message::Message;
 use iris_core::shard::{Conn, Input, LogFetch};
 use iris_store::StoreError;
 
+use super::super::metrics::OwnerMetrics;
 use super::Lane;
 use super::jobs::Done;
 
@@ -67,18 +68,7 @@ impl Lane {
 
     pub(super) fn finish_of_group(&mut self, shard: ShardId, done: OfGroup) {
         let input = match done {
-            OfGroup::Loaded { group, state } => match state {
-                Ok(state) => Input::GroupLoaded { group, state: state.map(Box::new) },
-                Err(error @ StoreError::Corrupt(_)) => {
-                    self.deps.metrics.damaged.with_label_values(&["group"]).inc();
-                    tracing::error!(%error, %shard, %group, "a group cannot be understood");
-                    Input::GroupDamaged { group }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, %shard, "a group could not be read");
-                    Input::GroupLoadFailed { group }
-                }
-            },
+            OfGroup::Loaded { group, state } => group_read(&self.deps.metrics, shard, group, state),
             OfGroup::Roster { asked: Asked { account, conn, corr }, page } => {
                 if let Err(error) = &page {
                     tracing::warn!(%error, %shard, "a roster could not be read");
@@ -93,5 +83,26 @@ impl Lane {
             }
         };
         self.feed(shard, input);
+    }
+}
+
+/// As of an account: see `account_read`.
+pub(super) fn group_read(
+    metrics: &OwnerMetrics,
+    shard: ShardId,
+    group: GroupId,
+    state: Result<Option<Group>, StoreError>,
+) -> Input {
+    match state {
+        Ok(state) => Input::GroupLoaded { group, state: state.map(Box::new) },
+        Err(error @ StoreError::Corrupt(_)) => {
+            metrics.damaged.with_label_values(&["group"]).inc();
+            tracing::error!(%error, %shard, %group, "a group cannot be understood");
+            Input::GroupDamaged { group }
+        }
+        Err(error) => {
+            tracing::warn!(%error, %shard, "a group could not be read");
+            Input::GroupLoadFailed { group }
+        }
     }
 }

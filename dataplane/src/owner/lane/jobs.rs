@@ -69,6 +69,27 @@ pub(super) struct Fetching {
     fetch: Fetch,
 }
 
+/// Rows that cannot be understood stay so; a store that does not answer is asked again.
+fn account_read(
+    metrics: &OwnerMetrics,
+    shard: ShardId,
+    account: AccountId,
+    state: Result<Option<Account>, StoreError>,
+) -> Input {
+    match state {
+        Ok(state) => Input::Loaded { account, state },
+        Err(error @ StoreError::Corrupt(_)) => {
+            metrics.damaged.with_label_values(&["account"]).inc();
+            tracing::error!(%error, %shard, %account, "an account cannot be understood");
+            Input::AccountDamaged { account }
+        }
+        Err(error) => {
+            tracing::warn!(%error, %shard, "an account could not be read");
+            Input::LoadFailed { account }
+        }
+    }
+}
+
 impl Lane {
     pub(super) fn finish(&mut self, done: Done) {
         match done {
@@ -76,18 +97,9 @@ impl Lane {
                 self.engine.written(seq);
                 self.show_cover();
             }
-            Done::Loaded { shard, account, state } => match state {
-                Ok(state) => self.feed(shard, Input::Loaded { account, state }),
-                Err(error @ StoreError::Corrupt(_)) => {
-                    self.deps.metrics.damaged.with_label_values(&["account"]).inc();
-                    tracing::error!(%error, %shard, %account, "an account cannot be understood");
-                    self.feed(shard, Input::AccountDamaged { account });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, %shard, "an account could not be read");
-                    self.feed(shard, Input::LoadFailed { account });
-                }
-            },
+            Done::Loaded { shard, account, state } => {
+                self.feed(shard, account_read(&self.deps.metrics, shard, account, state));
+            }
             Done::InboxLoaded { shard, account, asked, items } => {
                 if let Err(error) = &items {
                     tracing::warn!(%error, %shard, "an inbox could not be read");

@@ -76,19 +76,7 @@ async fn take(
     mut batches: Streaming<PushBatch>,
 ) -> Result<(), Status> {
     while let Some(batch) = batches.message().await? {
-        let mut parcels = Vec::with_capacity(batch.items.len());
-        for item in batch.items {
-            let (from, to, seq) = (item.from_shard, item.to_shard, item.outbox_seq);
-            match delivery(count, item) {
-                Ok(delivery) => parcels.push(delivery),
-                // It holds up what its source has for that destination, and nothing else of this stream.
-                // It stays in its outbox, and a version that understands it takes it.
-                Err(error) => {
-                    metrics.damaged.with_label_values(&["item"]).inc();
-                    tracing::error!(%error, from, to, seq, "an item cannot be understood");
-                }
-            }
-        }
+        let parcels = deliveries(count, metrics, batch.items);
         let ending = |_| Status::unavailable("the session is ending");
         if !parcels.is_empty() {
             lane.tell(LaneInput::Parcels { link: Some(link), parcels }).await.map_err(ending)?;
@@ -105,10 +93,61 @@ async fn take(
     Ok(())
 }
 
+/// Those that can be understood. Another one holds up what its source has for that destination, and nothing
+/// else of this stream: it stays in its outbox, and a version that understands it takes it.
+fn deliveries(count: ShardCount, metrics: &OwnerMetrics, items: Vec<PushItem>) -> Vec<Delivery> {
+    let understood = items.into_iter().filter_map(|item| {
+        let (from, to, seq) = (item.from_shard, item.to_shard, item.outbox_seq);
+        let unusable = |error: &FormatError| {
+            metrics.damaged.with_label_values(&["item"]).inc();
+            tracing::error!(%error, from, to, seq, "an item cannot be understood");
+        };
+        delivery(count, item).inspect_err(unusable).ok()
+    });
+    understood.collect()
+}
+
 fn delivery(count: ShardCount, item: PushItem) -> Result<Delivery, FormatError> {
     let (from, to) = (count.shard(item.from_shard)?, count.shard(item.to_shard)?);
     let stored = item.item.ok_or(FormatError::Missing("item"))?;
     let seq = OutboxSeq(item.outbox_seq);
     let item = outbox_item_from_stored(seq, stored)?;
     Ok(Delivery { from, to, seq, parcel: item.parcel })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says where it failed")]
+
+    use iris_core::clock::WallMs;
+    use iris_core::id::GroupId;
+    use iris_core::message::Parcel;
+    use iris_core::seq::{ConvSeq, ShardSeq};
+    use iris_core::shard::OutboxItem;
+    use iris_proto::stored_rows::outbox_item_to_stored;
+    use iris_runtime::metrics::Metrics;
+
+    use super::*;
+
+    #[test]
+    fn an_item_that_cannot_be_understood_leaves_the_others_of_its_batch() {
+        let metrics = OwnerMetrics::new(&Metrics::new());
+        let group = GroupId::from_bytes(&[5; 16]).unwrap();
+        let item = |from_shard, seq| PushItem {
+            from_shard,
+            to_shard: 2,
+            outbox_seq: seq,
+            item: Some(outbox_item_to_stored(&OutboxItem {
+                seq: OutboxSeq(seq),
+                pos: ShardSeq(1),
+                queued_at: WallMs(1),
+                parcel: Parcel::Declined(group, ConvSeq(1), Vec::new()),
+            })),
+        };
+        let items = vec![item(1, 7), PushItem { item: None, ..item(1, 8) }, item(3, 1)];
+        let taken = deliveries(ShardCount::new(4).unwrap(), &metrics, items);
+        let taken: Vec<_> = taken.iter().map(|d| (d.from.get(), d.seq.0)).collect();
+        assert_eq!(taken, [(1, 7), (3, 1)]);
+        assert_eq!(metrics.damaged.with_label_values(&["item"]).get(), 1);
+    }
 }

@@ -80,6 +80,26 @@ fn an_account_that_was_repaired_is_back() {
     assert!(matches!(outcomes(&out)[..], [Received::Delivered { .. }]));
 }
 
+/// The last try fails while the shard is on its way to another owner, and then it stays.
+#[test]
+fn a_move_that_was_called_off_leaves_no_source_stuck() {
+    let mut rig = Rig::new();
+    let ann = local(1);
+    rig.loads = false;
+    let message = rig.message(remote(3), ann);
+    for _ in 1..limits::DAMAGED_TRIES {
+        push_again(&mut rig, &message, ann);
+    }
+    let parcel = || Parcel::Message(Arc::new(message.clone()));
+    let (link, from, seq) = (Some(LinkNo(9)), super::super::rig::THERE, OutboxSeq(1));
+    rig.step(Input::Parcel { link, from, seq, parcel: parcel() });
+    rig.shard.set_admitting(false);
+    assert!(outcomes(&rig.step(Input::AccountDamaged { account: ann })).is_empty());
+    rig.shard.set_admitting(true);
+    let out = rig.step(Input::Parcel { link, from, seq, parcel: parcel() });
+    assert_eq!(refusal(&out), Some(Code::Damaged));
+}
+
 #[test]
 fn a_group_that_cannot_be_read_refuses_and_others_go_on() {
     let mut rig = Rig::new();

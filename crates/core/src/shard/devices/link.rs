@@ -64,6 +64,10 @@ impl Shard {
             None if added_of_late(state, now.wall) >= limits::DEVICES_LINKED_PER_HOUR => {
                 Err((Code::Quota, "too many devices were added in the last hour: try again later"))
             }
+            None if state.active_devices().count() >= limits::DEVICES_LINKED_MAX => Err((
+                Code::TooManyDevices,
+                "revoke a device first, or log in with the password: some places are kept for that",
+            )),
             None => self.add_device(now, account, (key, name), out),
         }
     }
@@ -80,11 +84,14 @@ impl Shard {
         if !self.is_loaded(account, Waiting::Input(Box::new(again)), out) {
             return;
         }
-        self.touch(account, now);
         if !self.admitting {
             return moving(token, out);
         }
         let answer = first_tokens(self.account(account), key);
+        // Who is not let in does not keep a stranger's account in memory by asking.
+        if answer.is_ok() {
+            self.touch(account, now);
+        }
         let answer = answer.unwrap_or_else(|(code, text)| DirectoryAnswer::Refused(code, text));
         self.after_all(Awaiting::Answer { token, answer });
     }

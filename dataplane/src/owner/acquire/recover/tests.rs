@@ -71,6 +71,20 @@ async fn write(store: &SharedStore, shards: &[u16]) {
     }
 }
 
+/// The dead session claimed these from its first block on.
+async fn claim(store: &SharedStore, shards: &[u16]) {
+    for shard in shards {
+        let row = EpochRow {
+            epoch: Epoch(1),
+            session: DEAD.session,
+            lane: DEAD.lane,
+            first_block: BlockSeq(0),
+            released_block: None,
+        };
+        assert_eq!(store.claim(at(*shard), row).await.unwrap(), Cas::Applied);
+    }
+}
+
 /// A shard that its session released early is recovered first; one that the session kept until it died
 /// has its entries behind that release, in the same lane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,16 +94,7 @@ async fn a_shard_that_was_released_early_hides_no_entry_of_another() {
     store.open_session(DEAD.session, 1).await.unwrap();
     store.open_chunk(DEAD, 0).await.unwrap();
     write(&store, &[7, 8]).await;
-    for shard in [7, 8] {
-        let row = EpochRow {
-            epoch: Epoch(1),
-            session: DEAD.session,
-            lane: DEAD.lane,
-            first_block: BlockSeq(0),
-            released_block: None,
-        };
-        assert_eq!(store.claim(at(shard), row).await.unwrap(), Cas::Applied);
-    }
+    claim(&store, &[7, 8]).await;
     store.release(at(7), Epoch(1), BlockSeq(1)).await.unwrap();
     store.seal(DEAD, BlockSeq(2)).await.unwrap();
     let acquirer = acquirer(&store);
@@ -148,20 +153,11 @@ async fn an_entry_that_cannot_be_understood_stops_its_shard_alone() {
     let block = block.encode_to_vec().into();
     let row = LogRow { seq: BlockSeq(0), prev: ChainHash::START, block };
     store.append(DEAD, &row).await.unwrap();
-    for shard in [7, 8] {
-        let row = EpochRow {
-            epoch: Epoch(1),
-            session: DEAD.session,
-            lane: DEAD.lane,
-            first_block: BlockSeq(0),
-            released_block: None,
-        };
-        assert_eq!(store.claim(at(shard), row).await.unwrap(), Cas::Applied);
-    }
+    claim(&store, &[7, 8]).await;
     store.seal(DEAD, BlockSeq(1)).await.unwrap();
     let acquirer = acquirer(&store);
     let error = acquirer.recover(at(7), Epoch(2)).await.unwrap_err();
-    assert!(!error.is_retryable());
+    assert!(!error.is_retryable() && error.is_of_the_log());
     let words = error.to_string();
     for part in [DEAD.to_string(), "block 0".to_owned(), "position 2 of shard 7".to_owned()] {
         assert!(words.contains(&part), "{words}");

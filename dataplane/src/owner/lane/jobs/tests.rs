@@ -56,3 +56,25 @@ fn messages_of_groups_are_counted_with_their_places() {
     assert_eq!((metrics.group_messages.get(), metrics.group_places.get()), (1, 4));
     assert_eq!(metrics.received.get(), 0, "those of groups are not counted twice");
 }
+
+#[test]
+fn only_rows_that_cannot_be_understood_are_damaged() {
+    use super::super::groups::group_read;
+
+    let metrics = OwnerMetrics::new(&Metrics::new());
+    let (shard, account) = (ShardId::new(1), account(1));
+    let group = GroupId::from_bytes(&[5; 16]).unwrap();
+    let corrupt = || StoreError::Corrupt("a field".to_owned());
+    let away = || StoreError::Unavailable("a timeout".to_owned());
+    let counted = |what: &str| metrics.damaged.with_label_values(&[what]).get();
+    let input = account_read(&metrics, shard, account, Err(away()));
+    assert!(matches!(input, Input::LoadFailed { .. }));
+    let input = group_read(&metrics, shard, group, Err(away()));
+    assert!(matches!(input, Input::GroupLoadFailed { .. }));
+    assert_eq!((counted("account"), counted("group")), (0, 0));
+    let input = account_read(&metrics, shard, account, Err(corrupt()));
+    assert!(matches!(input, Input::AccountDamaged { .. }));
+    let input = group_read(&metrics, shard, group, Err(corrupt()));
+    assert!(matches!(input, Input::GroupDamaged { .. }));
+    assert_eq!((counted("account"), counted("group")), (1, 1));
+}
