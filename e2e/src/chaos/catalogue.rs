@@ -329,7 +329,7 @@ pub const LEFT_OUT: &[LeftOut] = &[LeftOut {
               pods of a node share the machine's clock; `cargo xtask sim` makes clocks jump",
 }];
 
-/// The cells that `cargo xtask test` runs: one of packets, one of a kill, one of a pause, one of them
+/// A few cells that take some minutes: one of packets, one of a kill, one of a pause, one of them
 /// crossed with moves.
 pub const SHORT: &[(&str, Column)] = &[
     ("partition-one-way-in", Column::Alone),
