@@ -151,6 +151,16 @@ impl Account {
         self.devices.iter().find(|(_, device)| device.key == *key).map(|(no, device)| (*no, device))
     }
 
+    /// Forgets devices that were revoked longest ago where there are too many records. The newest one
+    /// stays, so no number is given twice.
+    pub fn forget_revoked_devices(&mut self) {
+        while self.devices.len() > limits::DEVICE_RECORDS_MAX {
+            let oldest = self.devices.iter().find(|(_, device)| device.revoked);
+            let Some(oldest) = oldest.map(|(no, _)| *no) else { return };
+            self.devices.remove(&oldest);
+        }
+    }
+
     /// The number of the next device.
     pub fn next_device(&self) -> DeviceNo {
         DeviceNo(self.devices.keys().next_back().map_or(1, |last| last.0 + 1))

@@ -39,6 +39,8 @@ pub struct Engine {
     shards: BTreeMap<ShardId, Served>,
     /// Those with a captured flush that waits for its release.
     captured: BTreeSet<ShardId>,
+    /// Those that are emptied to be released.
+    draining: BTreeSet<ShardId>,
     fence: FenceWatch,
     /// Answers that wait for a valid fence read.
     gated: VecDeque<Action>,
@@ -50,6 +52,8 @@ pub struct Engine {
     last_formed: MonoUs,
     stalled_at: Option<MonoUs>,
     flush_interval_us: u64,
+    /// What a target may have to read for the replay of what a stopped shard hands over, in rows.
+    handed_max: usize,
 }
 
 /// A shard in service.
@@ -79,6 +83,7 @@ impl Engine {
             lane,
             shards: BTreeMap::new(),
             captured: BTreeSet::new(),
+            draining: BTreeSet::new(),
             fence: FenceWatch::default(),
             gated: VecDeque::new(),
             work: VecDeque::new(),
@@ -87,7 +92,14 @@ impl Engine {
             last_formed: MonoUs(0),
             stalled_at: None,
             flush_interval_us: limits::FLUSH_INTERVAL_MS * 1000,
+            handed_max: limits::HANDED_READS_MAX,
         }
+    }
+
+    /// The same engine, but a stopped shard hands over only what is replayed with so many rows.
+    #[must_use]
+    pub fn handing_over_at_most(self, handed_max: usize) -> Self {
+        Self { handed_max, ..self }
     }
 
     /// Begins to serve a recovered shard whose claim named `first_block`.
@@ -123,6 +135,7 @@ impl Engine {
             return self.shard(shard).cloned();
         }
         self.captured.remove(&shard);
+        self.draining.remove(&shard);
         self.shards.remove(&shard).map(|served| served.shard)
     }
 
@@ -174,6 +187,7 @@ impl Engine {
         }
         self.perform(now, out);
         self.hand_out_flushes(out);
+        self.advance_drains(now.mono, out);
         if self.stalled_at.is_some() && !self.is_stalled(now.mono) {
             self.stalled_at = None;
         }
@@ -343,6 +357,9 @@ impl Engine {
             | Op::Progress(_) => None,
         };
         let (shard, seq) = (entry.shard, entry.seq);
+        if let Some(served) = self.shards.get_mut(&shard) {
+            served.keep(&entry);
+        }
         let block = self.lane.append(entry);
         if let Some(served) = self.shards.get_mut(&shard)
             && served.blocks.back().is_none_or(|(_, last)| *last != block)

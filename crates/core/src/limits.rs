@@ -8,6 +8,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const BODIES_BYTES_MAX: usize = 128 * 1024;
 /// Devices of an account: bodies per device and cursors stay small.
 pub const DEVICES_MAX: usize = 32;
+/// Devices of an account that are remembered, revoked ones with them: the list is one frame.
+pub const DEVICE_RECORDS_MAX: usize = 256;
 /// Devices of an account up to which one vouches for another. The rest is for who has the password: a
 /// stolen device does not fill the account with its own.
 pub const DEVICES_LINKED_MAX: usize = DEVICES_MAX - 4;
@@ -152,6 +154,9 @@ pub const OUTBOX_YOUNG_MS: u64 = 3_000;
 pub const FLUSH_INTERVAL_MS: u64 = 3_000;
 /// And so often while somebody waits for them: members of a group, who read its roster and its log.
 pub const FLUSH_AWAITED_MS: u64 = 400;
+/// What the target of a move may have to read before it can replay what the source appended last, in
+/// rows of accounts, groups and members: the writes of the shard wait for them.
+pub const HANDED_READS_MAX: usize = 512;
 
 const _: () = assert!(BODIES_BYTES_MAX < FRAME_BYTES_MAX as usize);
 const _: () = assert!(OUTBOX_WINDOW <= OUTBOX_ITEMS_MAX);

@@ -32,6 +32,8 @@ pub enum Mutation {
     N5,
     /// An outbox is pushed from the first new item, not from the first unconfirmed one.
     N6,
+    /// What a shard appends while its rows are written for a move is not handed over.
+    N7,
     /// A checkpoint may lie before its own ownership.
     C1,
     /// A group gives a place to whatever comes, whoever wrote it.
@@ -46,7 +48,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::M1,
         Self::M2,
         Self::M3,
@@ -59,6 +61,7 @@ impl Mutation {
         Self::N4,
         Self::N5,
         Self::N6,
+        Self::N7,
         Self::C1,
         Self::G1,
         Self::G2,
@@ -81,6 +84,7 @@ impl Mutation {
             Self::N4 => "a shard is served on after its release was sent",
             Self::N5 => "a repeated send is answered before its first is released",
             Self::N6 => "an outbox is pushed from the first new item on",
+            Self::N7 => "what a moving shard appended last is not handed over",
             Self::C1 => "a checkpoint lies before its own ownership",
             Self::G1 => "a group gives places to what nobody of its members wrote",
             Self::G2 => "who gets a group's message is computed after what it changes",

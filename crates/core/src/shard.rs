@@ -187,6 +187,7 @@ impl Shard {
             Input::Window { conn, messages, bytes } => self.widen(conn, messages, bytes),
             Input::Writable { conn } => self.writable(conn),
             Input::ListDevices { conn, corr } => self.list_devices(conn, corr),
+            Input::AskUnknown { conn, corr } => self.answer_unknown(conn, corr),
             Input::RevokeDevice { conn, corr, device } => {
                 self.revoke_device(now, conn, corr, device, out);
             }
@@ -312,9 +313,10 @@ impl Shard {
         (self.accounts.len(), self.conns.len())
     }
 
-    /// Stops or resumes the admission of sends; answers how many were refused meanwhile.
-    pub fn set_admitting(&mut self, admitting: bool) -> u32 {
+    /// Stops or resumes the admission of whatever would be decided.
+    pub fn set_admitting(&mut self, admitting: bool) {
         self.admitting = admitting;
+        self.refused_while_moving = 0;
         if admitting {
             self.take_late_acks();
             // What came while nothing was taken waits for nobody any more: its sources push it again.
@@ -322,7 +324,11 @@ impl Shard {
                 peer.inbound.clear();
             }
         }
-        std::mem::take(&mut self.refused_while_moving)
+    }
+
+    /// How many sends were refused since the shard stopped.
+    pub fn refused_while_moving(&self) -> u32 {
+        self.refused_while_moving
     }
 
     /// The account behind an attached connection.
@@ -330,11 +336,11 @@ impl Shard {
         self.attached(conn).map(|(account, _)| account)
     }
 
-    /// The accounts in memory that exist.
-    pub fn known_accounts(&self) -> impl Iterator<Item = (AccountId, &Account)> {
+    /// The accounts in memory that exist and are as their rows have them.
+    pub fn clean_accounts(&self) -> impl Iterator<Item = (AccountId, &Account)> {
         self.accounts.iter().filter_map(|(id, slot)| match slot {
-            Slot::Hot(hot) => Some((*id, hot.state.as_ref()?)),
-            Slot::Loading(_) => None,
+            Slot::Hot(hot) if !hot.dirty && !hot.flushing => Some((*id, hot.state.as_ref()?)),
+            Slot::Hot(_) | Slot::Loading(_) => None,
         })
     }
 

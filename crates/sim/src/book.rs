@@ -34,6 +34,8 @@ pub struct Sometimes {
     pub unknown_writes: u64,
     /// Moves that handed their shard over.
     pub moves: u64,
+    /// Moves whose source handed over entries that were in no rows.
+    pub handed_tails: u64,
     /// Moves that were given up before a release.
     pub cancelled_moves: u64,
     /// Releases after which the target did not claim in its time.
@@ -84,7 +86,7 @@ pub struct Sometimes {
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 33] {
+    pub fn all(&self) -> [(&'static str, u64); 34] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -96,6 +98,7 @@ impl Sometimes {
             ("unknown swaps that had not", self.unknown_swaps_undone),
             ("unknown writes", self.unknown_writes),
             ("moves", self.moves),
+            ("moves with a tail", self.handed_tails),
             ("moves given up", self.cancelled_moves),
             ("releases that the target did not claim", self.unclaimed),
             ("claims with entries to replay", self.replays),
@@ -134,6 +137,7 @@ impl Sometimes {
         self.unknown_swaps_undone += other.unknown_swaps_undone;
         self.unknown_writes += other.unknown_writes;
         self.moves += other.moves;
+        self.handed_tails += other.handed_tails;
         self.cancelled_moves += other.cancelled_moves;
         self.unclaimed += other.unclaimed;
         self.replays += other.replays;

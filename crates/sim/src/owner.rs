@@ -22,6 +22,7 @@ use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, LogFetch, Token
 
 use crate::control::{Assignment, Board, Whereabouts};
 use crate::network::{Node, StreamNo};
+use crate::plan::Plan;
 use crate::store::{Answer, Done, Key, Stored, Value};
 use crate::world::{Event, World};
 
@@ -163,9 +164,11 @@ pub(crate) struct Report {
 }
 
 impl Owner {
-    fn new(pod: usize, id: SessionId, (lanes, entries): (u8, usize), routes: Board) -> Self {
+    fn new(pod: usize, id: SessionId, plan: &Plan, routes: Board) -> Self {
+        let lanes = plan.pods[pod];
+        let log = || iris_core::lane::Lane::with_blocks_of(lanes, plan.block_entries);
         let lane = |_| Lane {
-            engine: Engine::over(iris_core::lane::Lane::with_blocks_of(lanes, entries)),
+            engine: Engine::over(log()).handing_over_at_most(plan.handed_max),
             hash: ChainHash::START,
             tick_at: None,
             let_go: BlockSeq(0),
@@ -234,8 +237,7 @@ impl World {
         }
         let id = SessionId::from_random(self.random.bytes());
         let routes = self.control.board.clone();
-        let shape = (self.plan.pods[pod], self.plan.block_entries);
-        self.owners.push(Owner::new(pod, id, shape, routes));
+        self.owners.push(Owner::new(pod, id, &self.plan, routes));
         let owner = self.owners.len() - 1;
         self.by_session.insert(id, owner);
         self.open(owner);

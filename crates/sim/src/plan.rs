@@ -26,6 +26,9 @@ pub struct Plan {
     pub sends_per_second: u32,
     /// A block holds at most so many entries.
     pub block_entries: usize,
+    /// Moves hand over entries whose replay needs at most so many rows.
+    #[serde(default)]
+    pub handed_max: usize,
     /// How many groups there may be.
     #[serde(default)]
     pub groups: usize,

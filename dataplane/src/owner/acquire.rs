@@ -183,19 +183,16 @@ impl Acquirer {
     ) -> Result<Acquired, AcquireError> {
         let at = self.shard_ref(shard);
         let epoch = released.next();
-        match self.claim(at, epoch).await? {
-            Some(first_block) => {
-                let recovered = self.recovered_from(at, hot).await?;
-                self.serve(shard, epoch, first_block, recovered).await?;
-                self.metrics.acquired.with_label_values(&["handed over"]).inc();
-                Ok(Acquired { epoch, how: "handed over" })
-            }
-            None => {
-                let head = self.store.epoch_head(at).await?;
-                let found = head.map(|row| row.epoch).unwrap_or_default();
-                Err(AcquireError::WrongEpoch { expected: released, found })
-            }
-        }
+        // The source writes nothing more: what is read before the claim is what is there behind it.
+        let (claimed, read) = tokio::join!(self.claim(at, epoch), self.recover_handed(at, hot));
+        let Some(first_block) = claimed? else {
+            let head = self.store.epoch_head(at).await?;
+            let found = head.map(|row| row.epoch).unwrap_or_default();
+            return Err(AcquireError::WrongEpoch { expected: released, found });
+        };
+        self.serve(shard, epoch, first_block, read?).await?;
+        self.metrics.acquired.with_label_values(&["handed over"]).inc();
+        Ok(Acquired { epoch, how: "handed over" })
     }
 
     /// Tries to claim an epoch; answers the block that the claim named when it is ours.

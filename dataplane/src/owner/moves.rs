@@ -147,13 +147,10 @@ impl Moves {
         if !self.held.begin(shard) {
             return Err(MoveError::Invalid("the shard is being moved here already".to_owned()));
         }
-        let result = match request.hot {
-            Some(hot) => match convert::hot_from_wire(self.acquirer.config.shard_count, hot) {
-                Ok(hot) => self.acquirer.take_released(shard, released, hot).await,
-                // What cannot be understood is read from the store instead.
-                Err(_) => self.acquirer.acquire(shard, &BTreeSet::new()).await,
-            },
-            None => self.acquirer.acquire(shard, &BTreeSet::new()).await,
+        let result = match request.handed_over.map(convert::from_wire) {
+            Some(Ok(hot)) => self.acquirer.take_released(shard, released, hot).await,
+            // What cannot be understood is read from the store instead.
+            Some(Err(_)) | None => self.acquirer.acquire(shard, &BTreeSet::new()).await,
         };
         match result {
             Ok(acquired) => {

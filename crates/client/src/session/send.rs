@@ -228,6 +228,12 @@ impl Outbox {
         self.paused_until.us_since(now) / 1000
     }
 
+    /// What the owner before asked to be spared for need not spare this one.
+    pub(super) fn owner_changed(&mut self, now: MonoUs) {
+        self.paused_until = self.paused_until.min(now);
+        self.nacks_in_a_row = 0;
+    }
+
     pub(super) fn widen(&mut self, window: wire::Window) {
         self.window_messages += window.messages as usize;
         self.window_bytes += window.bytes as usize;

@@ -117,6 +117,7 @@ impl Session {
                 }
             }
             Some(Kind::OwnerChanged(_)) => {
+                self.outbox.owner_changed(now);
                 // What was asked of the owner before gets no answer any more.
                 self.forget_asked(now);
                 self.marks.say_again();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use iris_core::clock::{MonoUs, Now, WallMs};
 use iris_core::engine::{Action, Engine};
+use iris_core::entry::Entry;
 use iris_core::id::{AccountId, DeviceNo, PublicKey, ShardCount, ShardId, TenantNo};
 use iris_core::seq::{Epoch, HomeGen, InboxSeq};
 use iris_core::shard::{
@@ -71,7 +72,7 @@ impl Owner {
             actions: Vec::new(),
         };
         for shard in state.count.shards() {
-            state.serve(shard);
+            state.serve(shard, Vec::new());
         }
         state.run();
         Self { state: Mutex::new(state) }
@@ -205,10 +206,10 @@ impl State {
         (Token(self.next), answer)
     }
 
-    fn serve(&mut self, id: ShardId) {
+    fn serve(&mut self, id: ShardId, tail: Vec<Entry>) {
         let key = ShardKey { id, count: self.count, home_gen: HomeGen(0), epoch: self.epoch };
         let now = self.now();
-        let shard = self.rows.recover(key, self.history, now.mono);
+        let shard = self.rows.recover(key, self.history, now.mono, tail);
         let block = self.engine.next_block();
         self.engine.serve(now, shard, block, &mut self.actions);
     }
@@ -254,7 +255,7 @@ impl State {
             Action::Drained(drained) => {
                 self.engine.remove(drained.shard).unwrap();
                 self.epoch = self.epoch.next();
-                self.serve(drained.shard);
+                self.serve(drained.shard, drained.tail);
                 self.attach_again(drained.shard);
             }
             Action::ReadForReceipts { shard, account, after, upto } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use iris_core::account::{Account, InboxContent, InboxItem};
 use iris_core::clock::{Hlc, MonoUs};
+use iris_core::entry::Entry;
 use iris_core::group::Sizes;
 use iris_core::group::{Group, RosterPage};
 use iris_core::id::{AccountId, GroupId, ShardId};
@@ -167,8 +168,8 @@ impl Rows {
         self.inbox.retain(|(a, seq), _| *a != account || *seq > upto);
     }
 
-    /// A shard as its rows have it: nothing is only in the log.
-    pub fn recover(&self, key: ShardKey, history: bool, now: MonoUs) -> Shard {
+    /// A shard as its rows and what only the log has make it.
+    pub fn recover(&self, key: ShardKey, history: bool, now: MonoUs, tail: Vec<Entry>) -> Shard {
         let (checkpoint, clock) = self.checkpoints.get(&key.id).copied().unwrap_or_default();
         let own = self.peers.iter().filter(|((shard, _), _)| *shard == key.id);
         let peers = own.map(|((_, peer), (out_next, out_confirmed, in_next, pos))| {
@@ -178,7 +179,11 @@ impl Rows {
             (*peer, Peer::recovered((*out_next, *out_confirmed, *in_next), *pos, items))
         });
         let peers = peers.collect();
-        let recovered = Recovered { checkpoint, clock, peers, ..Recovered::default() };
+        let of_tail = Recovered::accounts_of_tail(&tail).into_iter();
+        let accounts = of_tail.map(|id| (id, self.accounts.get(&id).cloned())).collect();
+        let of_tail = Recovered::groups_of_tail(&tail).into_iter();
+        let groups = of_tail.map(|id| (id, self.groups.get(&id).cloned())).collect();
+        let recovered = Recovered { checkpoint, clock, peers, tail, accounts, groups };
         Shard::recover(
             key,
             Policy { history, rates: Rates::default(), groups: Sizes::default() },

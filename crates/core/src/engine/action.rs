@@ -1,5 +1,6 @@
 //! What a lane wants its shell to do.
 
+use crate::entry::Entry;
 use crate::id::{AccountId, GroupId, ShardId};
 use crate::lane::Formed;
 use crate::seq::{BlockSeq, InboxSeq, OutboxSeq, ShardSeq};
@@ -170,8 +171,8 @@ pub enum Action {
     Drained(Drained),
 }
 
-/// A shard of which everything is released and in derived rows, and which takes nothing more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A shard of which everything is released, and which takes nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drained {
     /// Which.
     pub shard: ShardId,
@@ -179,6 +180,10 @@ pub struct Drained {
     pub end_block: BlockSeq,
     /// Its last position.
     pub last_seq: ShardSeq,
+    /// Everything up to here is in derived rows.
+    pub checkpoint: ShardSeq,
+    /// Its entries behind that, in order.
+    pub tail: Vec<Entry>,
     /// Sends that were refused while it drained.
     pub refused: u32,
     /// For how long it has refused them, in microseconds.

@@ -18,7 +18,7 @@ impl Engine {
         } else {
             served.shard.flush_failed();
         }
-        self.advance_drain(now, shard, out);
+        self.advance_drain(now, shard, written, out);
     }
 
     /// Captures the flushes that are due.
@@ -28,7 +28,7 @@ impl Engine {
             let awaited = served.shard.is_flush_awaited();
             let at =
                 if awaited { served.flush_at.0.saturating_sub(early) } else { served.flush_at.0 };
-            at <= now.mono.0 && served.captured.is_none()
+            at <= now.mono.0 && served.captured.is_none() && served.drain.is_none()
         };
         let due: Vec<_> = self.shards.iter().filter(|(_, s)| due(s)).map(|(id, _)| *id).collect();
         for shard in due {
@@ -47,6 +47,8 @@ impl Engine {
         served.flush_at = MonoUs(now.mono.0 + self.flush_interval_us);
         let mut effects = Vec::new();
         served.captured = served.shard.capture(now, everything, &mut effects);
+        let written_up_to = served.captured.as_ref().map(|flush| flush.checkpoint);
+        served.empties_up_to(written_up_to.unwrap_or(served.shard.next_seq().prev()));
         if served.captured.is_some() {
             self.captured.insert(shard);
         }

@@ -175,6 +175,39 @@ fn a_drained_shard_serves_on_elsewhere() {
     world.check();
 }
 
+#[test]
+fn what_is_appended_while_a_shard_is_emptied_is_handed_over_not_written() {
+    let mut world = World::new(6, true);
+    for n in 0..6 {
+        world.send(n, (n + 1) % 6);
+    }
+    world.commit();
+    world.move_shards();
+    // The rows of what was before are on their way; this is what comes meanwhile.
+    for n in 0..6 {
+        world.send(n, (n + 1) % 6);
+    }
+    world.commit();
+    world.run_quietly();
+    world.check();
+    assert!(world.handed_over > 0);
+}
+
+#[test]
+fn what_would_cost_the_target_too_much_is_written_while_the_shard_is_stopped() {
+    let mut world = World::new(6, true).handing_over_at_most(0);
+    for _ in 0..8 {
+        world.move_shards();
+        for n in 0..6 {
+            world.send(n, (n + 1) % 6);
+        }
+        world.commit();
+    }
+    world.run_quietly();
+    world.check();
+    assert_eq!(world.handed_over, 0);
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         30 => (0usize..6, 0usize..6).prop_map(|(from, to)| Step::Send(from, to)),
@@ -200,8 +233,12 @@ proptest! {
     /// Whatever the order of writes, reads, crashes, moves and reconnects: every acknowledged message
     /// is delivered exactly once and in order, and none that was refused is.
     #[test]
-    fn nothing_acknowledged_is_lost_duplicated_or_reordered(steps in steps(), history in any::<bool>()) {
-        let mut world = World::new(6, history);
+    fn nothing_acknowledged_is_lost_duplicated_or_reordered(
+        steps in steps(),
+        history in any::<bool>(),
+        handed_max in prop_oneof![Just(0), Just(2), Just(512)],
+    ) {
+        let mut world = World::new(6, history).handing_over_at_most(handed_max);
         for step in steps {
             world.step(step);
         }

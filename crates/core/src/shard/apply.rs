@@ -34,6 +34,7 @@ impl Shard {
                     let start = start.unwrap_or(state.head);
                     let device_state = Device::new(*key, name.clone(), now, start);
                     state.devices.insert(*device, device_state);
+                    state.forget_revoked_devices();
                 });
             }
             Op::DeviceRevoked { account, device } => {

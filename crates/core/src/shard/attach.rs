@@ -353,6 +353,7 @@ fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effec
             out.push(Effect::Answer { token, answer });
         }
         Input::ListDevices { conn, corr }
+        | Input::AskUnknown { conn, corr }
         | Input::RevokeDevice { conn, corr, .. }
         | Input::LinkDevice { conn, corr, .. }
         | Input::Wish { conn, corr, .. }

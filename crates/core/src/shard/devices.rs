@@ -147,6 +147,12 @@ impl Shard {
         self.after_all(Awaiting::ToConn { conn, what: ToConn::Result { corr, answer } });
     }
 
+    /// Versions differ while a cluster is updated: the device may ask a later one.
+    pub(super) fn answer_unknown(&mut self, conn: Conn, corr: u32) {
+        let answer = CallAnswer::Refused(Code::NotFound, "this server does not know the question");
+        self.after_all(Awaiting::ToConn { conn, what: ToConn::Result { corr, answer } });
+    }
+
     pub(super) fn revoke_device(
         &mut self,
         now: Now,

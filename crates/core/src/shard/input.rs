@@ -246,6 +246,13 @@ pub enum Input {
         /// The correlation id of the answer.
         corr: u32,
     },
+    /// A client asks something that this version does not know.
+    AskUnknown {
+        /// On which connection.
+        conn: Conn,
+        /// The correlation id of the answer.
+        corr: u32,
+    },
     /// A client revokes a device of its account.
     RevokeDevice {
         /// On which connection.
@@ -453,6 +460,7 @@ impl Input {
             | Self::Wish { conn, .. }
             | Self::ListWishes { conn, .. }
             | Self::ListDevices { conn, .. }
+            | Self::AskUnknown { conn, .. }
             | Self::RevokeDevice { conn, .. }
             | Self::LinkDevice { conn, .. } => Some(conn),
             Self::Fetched { .. }

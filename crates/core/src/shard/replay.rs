@@ -105,6 +105,14 @@ impl Shard {
         Ok(shard)
     }
 
+    /// How many rows whoever replays `tail` reads first: of accounts, and of groups with their members.
+    pub fn reads_to_replay(&self, tail: &[Entry]) -> usize {
+        let groups = Recovered::groups_of_tail(tail);
+        let members = |group: &GroupId| self.group(*group).map_or(0, |group| group.members.len());
+        let of_groups: usize = groups.iter().map(|group| 1 + members(group)).sum();
+        Recovered::accounts_of_tail(tail).len() + of_groups
+    }
+
     fn replay(&mut self, entry: &Entry) -> Result<(), ReplayError> {
         if entry.seq < self.next_seq {
             return Ok(());

@@ -33,8 +33,15 @@ pub(crate) struct Acquire {
     pub(super) epoch: Epoch,
     pub(super) first_block: BlockSeq,
     pub(super) recovery: Recovery,
-    /// What a source handed over, and who waits for an answer.
-    handed: Option<(Hot, usize, u64)>,
+    /// Which source handed it over and waits for an answer, and whether it is claimed.
+    handed: Option<Handed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Handed {
+    source: usize,
+    turn: u64,
+    claimed: bool,
 }
 
 /// What is asked of the store next.
@@ -71,10 +78,11 @@ impl World {
             None => {}
         }
         self.owners[owner].held.insert(shard, Holding::Acquiring);
-        let mut acquire = Acquire::new(Some((hot, source, turn)));
+        let mut acquire = Acquire::new(Some(Handed { source, turn, claimed: false }));
         acquire.epoch = released.next();
         self.owners[owner].acquires.insert(shard, acquire);
-        self.acquire_step(owner, shard, AcquireStep::Claim);
+        // An owner reads while it claims. What is read first is the oldest that it may have read.
+        self.begin_recovery(owner, shard, Some(hot));
     }
 
     fn answer_source(
@@ -241,7 +249,7 @@ impl World {
     fn give_up_acquiring(&mut self, owner: usize, shard: ShardId) {
         let acquire = self.owners[owner].acquires.remove(&shard);
         self.owners[owner].held.remove(&shard);
-        if let Some((_, source, turn)) = acquire.and_then(|acquire| acquire.handed) {
+        if let Some(Handed { source, turn, .. }) = acquire.and_then(|acquire| acquire.handed) {
             self.answer_source(owner, source, shard, (None, turn));
         }
     }
@@ -250,9 +258,13 @@ impl World {
         let session = self.book.session(self.owners[owner].id);
         let Some(acquire) = self.owners[owner].acquires.get_mut(&shard) else { return };
         let (epoch, id) = (acquire.epoch.0, u32::from(shard));
-        let hot = acquire.handed.as_mut().map(|(hot, _, _)| std::mem::take(hot));
+        let was_read = acquire.handed.as_mut().map(|handed| handed.claimed = true).is_some();
         self.note(What::Claimed { shard: id, epoch, session });
-        self.begin_recovery(owner, shard, hot);
+        if was_read {
+            self.finish_recovery(owner, shard);
+        } else {
+            self.begin_recovery(owner, shard, None);
+        }
     }
 
     /// Everything was read: the shard is served.
@@ -295,14 +307,19 @@ impl World {
         self.perform(owner, lane, actions);
         self.kick(owner, lane);
         self.say(owner);
-        if let Some((_, source, turn)) = acquire.handed {
+        if let Some(Handed { source, turn, .. }) = acquire.handed {
             self.answer_source(owner, source, shard, (Some(acquire.epoch), turn));
         }
     }
 }
 
 impl Acquire {
-    fn new(handed: Option<(Hot, usize, u64)>) -> Self {
+    /// Everything that was handed over is read, and the claim is still to come.
+    pub(super) fn is_to_be_claimed(&self) -> bool {
+        self.handed.is_some_and(|handed| !handed.claimed)
+    }
+
+    fn new(handed: Option<Handed>) -> Self {
         Self {
             claims: 0,
             head: None,

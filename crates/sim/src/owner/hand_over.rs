@@ -156,10 +156,11 @@ impl World {
     fn released(&mut self, owner: usize, shard: ShardId) {
         let Some(hand_over) = self.owners[owner].hand_overs.get_mut(&shard) else { return };
         let stage = std::mem::replace(&mut hand_over.stage, Stage::Claiming);
-        let Stage::Releasing { state, .. } = stage else { return };
+        let Stage::Releasing { state, drained } = stage else { return };
         let (epoch, target, turn) = (hand_over.epoch, hand_over.target, hand_over.turn);
         self.note_released(shard, epoch);
-        let hot = Box::new(Hot::of(&state));
+        let hot = Box::new(Hot::of(&state, &drained));
+        self.book.sometimes.handed_tails += u64::from(!drained.tail.is_empty());
         let from = Node::Pod(self.owners[owner].pod);
         let call = Call::Claim { shard, released: epoch, hot, source: owner, turn };
         self.call_from(from, target, call);

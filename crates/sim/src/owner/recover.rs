@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use iris_core::account::Account;
-use iris_core::clock::{Hlc, LogicalTimestamp};
+use iris_core::clock::Hlc;
+use iris_core::engine::Drained;
 use iris_core::entry::Entry;
 use iris_core::group::Group;
 use iris_core::id::{AccountId, GroupId, LaneId, ShardId};
@@ -18,31 +19,24 @@ use super::groups::{account_of, group_of};
 use super::takeover::tail_block;
 use super::{AcquireStep, Next};
 
-/// What the source of a planned move hands over: everything released, nothing left to replay.
+/// What the source of a planned move hands over: the accounts that are as their rows have them, and
+/// the entries behind its checkpoint.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Hot {
-    last_seq: ShardSeq,
+    checkpoint: ShardSeq,
     clock: Hlc,
     accounts: BTreeMap<AccountId, Option<Account>>,
-    peers: Vec<PeerRow>,
+    tail: Vec<Entry>,
 }
 
 impl Hot {
-    pub(super) fn of(shard: &Shard) -> Self {
-        let peer = |(id, peer): (ShardId, &Peer)| PeerRow {
-            peer: id,
-            out_next: peer.out_next,
-            out_confirmed: peer.out_confirmed,
-            in_next: peer.in_next,
-            pos: peer.pos,
-            forget_items: false,
-            timestamp: LogicalTimestamp::from_stored(0),
-        };
+    pub(super) fn of(shard: &Shard, drained: &Drained) -> Self {
+        let accounts = shard.clean_accounts().map(|(id, account)| (id, Some(account.clone())));
         Self {
-            last_seq: shard.next_seq().prev(),
+            checkpoint: drained.checkpoint,
             clock: shard.clock(),
-            accounts: shard.known_accounts().map(|(id, a)| (id, Some(a.clone()))).collect(),
-            peers: shard.peers().map(peer).collect(),
+            accounts: accounts.collect(),
+            tail: drained.tail.clone(),
         }
     }
 }
@@ -50,7 +44,8 @@ impl Hot {
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Recovery {
-    hot: Option<Hot>,
+    /// The checkpoint that a source handed over, with the tail behind it.
+    handed: Option<(ShardSeq, Hlc)>,
     checkpoint: Option<(Epoch, ShardSeq, BlockSeq, Hlc)>,
     peers: Vec<PeerRow>,
     items: BTreeMap<ShardId, Vec<OutboxItem>>,
@@ -87,10 +82,10 @@ impl World {
         acquire.recovery = Recovery::default();
         match hot {
             Some(hot) => {
-                acquire.recovery.peers.clone_from(&hot.peers);
-                acquire.recovery.hot = Some(hot);
-                // Unconfirmed items, if there are any.
-                self.recover_step(owner, shard, RecoverStep::Outbox);
+                acquire.recovery.tail = hot.tail;
+                acquire.recovery.accounts = hot.accounts;
+                acquire.recovery.handed = Some((hot.checkpoint, hot.clock));
+                self.recover_step(owner, shard, RecoverStep::Peers);
             }
             None => self.recover_step(owner, shard, RecoverStep::Checkpoint),
         }
@@ -146,7 +141,11 @@ impl World {
             }
             RecoverStep::Outbox => {
                 recovery.take_items(answer);
-                recovery.hot.is_none().then_some(RecoverStep::Epochs)
+                if recovery.handed.is_some() {
+                    recovery.next_read(claimed)
+                } else {
+                    Some(RecoverStep::Epochs)
+                }
             }
             RecoverStep::Epochs => {
                 recovery.take_epochs(answer, claimed);
@@ -186,8 +185,11 @@ impl World {
         }
     }
 
-    fn finish_recovery(&mut self, owner: usize, shard: ShardId) {
+    pub(super) fn finish_recovery(&mut self, owner: usize, shard: ShardId) {
         let Some(acquire) = self.owners[owner].acquires.get_mut(&shard) else { return };
+        if acquire.is_to_be_claimed() {
+            return self.acquire_step(owner, shard, AcquireStep::Claim);
+        }
         let recovered = std::mem::take(&mut acquire.recovery).into_recovered();
         self.serve(owner, shard, recovered);
     }
@@ -251,6 +253,7 @@ impl Recovery {
             return Some(RecoverStep::Newest);
         }
         self.unread = Recovered::accounts_of_tail(&self.tail);
+        self.unread.retain(|account| !self.accounts.contains_key(account));
         self.unread_groups = Recovered::groups_of_tail(&self.tail);
         self.next_account()
     }
@@ -296,23 +299,9 @@ impl Recovery {
             let numbers = (row.out_next, row.out_confirmed, row.in_next);
             peers.insert(row.peer, Peer::recovered(numbers, row.pos, items));
         }
-        match self.hot {
-            Some(hot) => Recovered {
-                checkpoint: hot.last_seq,
-                clock: hot.clock,
-                peers,
-                tail: Vec::new(),
-                accounts: hot.accounts,
-                groups: BTreeMap::new(),
-            },
-            None => Recovered {
-                checkpoint: self.checkpoint.map(|(_, pos, ..)| pos).unwrap_or_default(),
-                clock: self.checkpoint.map(|(.., clock)| clock).unwrap_or_default(),
-                peers,
-                tail: self.tail,
-                accounts: self.accounts,
-                groups: self.groups,
-            },
-        }
+        let stored = self.checkpoint.map(|(_, pos, _, clock)| (pos, clock));
+        let (checkpoint, clock) = self.handed.or(stored).unwrap_or_default();
+        let (accounts, groups) = (self.accounts, self.groups);
+        Recovered { checkpoint, clock, peers, tail: self.tail, accounts, groups }
     }
 }

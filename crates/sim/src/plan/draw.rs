@@ -31,6 +31,7 @@ impl Plan {
         bursts(&mut random, &people, &faults, &mut deeds);
         // From chance of their own: what else happens in a seed's world does not depend on groups.
         let mut of_groups = Random::new(seed ^ 0x6709);
+        let handed_max = *Random::new(seed ^ 0x4a9d).pick(&[0, 3, 512, 512]);
         let groups = groups::draw(&mut of_groups, busy_us, &people, &faults);
         deeds.extend(groups.deeds);
         deeds.sort_by_key(|deed| deed.at);
@@ -48,6 +49,7 @@ impl Plan {
             history,
             sends_per_second,
             block_entries,
+            handed_max,
             groups: groups.count,
             inline_members: groups.inline_members,
             pushed_members: groups.pushed_members,

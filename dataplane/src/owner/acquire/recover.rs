@@ -24,13 +24,16 @@ use super::{AcquireError, Acquirer};
 /// Accounts, or groups, read at once for one shard.
 const LOADS_AT_ONCE: usize = 16;
 
-/// What the source of a planned move hands over: everything released, nothing left to replay.
+/// What the source of a planned move hands over. Everything in it is released.
 #[derive(Debug, Default)]
 pub(in crate::owner) struct Hot {
-    pub(in crate::owner) last_seq: ShardSeq,
+    /// Everything up to here is in derived rows.
+    pub(in crate::owner) checkpoint: ShardSeq,
     pub(in crate::owner) clock: Hlc,
+    /// Accounts that are as their rows have them.
     pub(in crate::owner) accounts: BTreeMap<AccountId, Option<Account>>,
-    pub(in crate::owner) peers: Vec<(ShardId, PeerNumbers)>,
+    /// The entries behind the checkpoint.
+    pub(in crate::owner) tail: Vec<Entry>,
 }
 
 impl Acquirer {
@@ -45,7 +48,8 @@ impl Acquirer {
             async { self.peers(at.shard).await.map_err(AcquireError::from) },
             self.tail(at, epoch, checkpoint),
         )?;
-        let (accounts, groups) = tokio::try_join!(self.accounts(&tail), self.groups(&tail))?;
+        let known = BTreeMap::new();
+        let (accounts, groups) = tokio::try_join!(self.accounts(&tail, known), self.groups(&tail))?;
         Ok(Recovered {
             checkpoint: checkpoint.map(|c| c.pos).unwrap_or_default(),
             clock: checkpoint.map(|c| c.clock).unwrap_or_default(),
@@ -56,27 +60,19 @@ impl Acquirer {
         })
     }
 
-    /// What a planned move needs besides what was handed over: unconfirmed items, if there are any.
-    pub(super) async fn recovered_from(
+    /// Reads what a planned move needs besides what was handed over: what the tail changes, and what is
+    /// known of other shards.
+    pub(super) async fn recover_handed(
         &self,
         at: ShardRef,
         hot: Hot,
     ) -> Result<Recovered, AcquireError> {
-        let waits = |(_, n): &(ShardId, PeerNumbers)| n.out_confirmed.next() < n.out_next;
-        let items = if hot.peers.iter().any(waits) {
-            self.store.outbox(at.shard).await?
-        } else {
-            Vec::new()
-        };
-        Ok(Recovered {
-            checkpoint: hot.last_seq,
-            clock: hot.clock,
-            peers: with_items(hot.peers, items),
-            tail: Vec::new(),
-            accounts: hot.accounts,
-            // Their rows are written, and read when somebody writes to them.
-            groups: BTreeMap::new(),
-        })
+        let Hot { checkpoint, clock, accounts, tail } = hot;
+        let (peers, (accounts, groups)) = tokio::try_join!(
+            async { self.peers(at.shard).await.map_err(AcquireError::from) },
+            async { tokio::try_join!(self.accounts(&tail, accounts), self.groups(&tail)) },
+        )?;
+        Ok(Recovered { checkpoint, clock, peers, tail, accounts, groups })
     }
 
     async fn peers(&self, shard: ShardId) -> Result<BTreeMap<ShardId, Peer>, StoreError> {
@@ -129,15 +125,19 @@ impl Acquirer {
         tail.await.cloned()
     }
 
+    /// The accounts that the tail changes, besides those that are known.
     async fn accounts(
         &self,
         tail: &[Entry],
+        known: BTreeMap<AccountId, Option<Account>>,
     ) -> Result<BTreeMap<AccountId, Option<Account>>, AcquireError> {
-        let reads = Recovered::accounts_of_tail(tail).into_iter().map(|account| async move {
+        let mut wanted = Recovered::accounts_of_tail(tail);
+        wanted.retain(|account| !known.contains_key(account));
+        let reads = wanted.into_iter().map(|account| async move {
             self.store.account(account).await.map(|state| (account, state))
         });
         let mut reads = futures::stream::iter(reads).buffer_unordered(LOADS_AT_ONCE);
-        let mut accounts = BTreeMap::new();
+        let mut accounts = known;
         while let Some(read) = reads.next().await {
             let (account, state) = read.map_err(TakeoverError::from)?;
             accounts.insert(account, state);

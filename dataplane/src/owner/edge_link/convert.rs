@@ -228,7 +228,8 @@ fn call_input(conn: Conn, corr: u32, call: client::Call) -> Result<Option<Input>
             Ok(Some(Input::Roster { conn, corr, group, after }))
         }
         // Handles are looked up by the edge, in the directory.
-        Some(client::call::Op::FindAccount(_)) | None => Err(protocol("an unknown CALL")),
+        Some(client::call::Op::FindAccount(_)) => Err(protocol("a CALL for the edge")),
+        None => Ok(Some(Input::AskUnknown { conn, corr })),
     }
 }
 

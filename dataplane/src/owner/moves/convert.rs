@@ -1,18 +1,20 @@
-//! The hot state of a shard, as it travels.
+//! What the source of a move hands over, as it travels.
 
 #[cfg(test)]
 mod tests;
 
 use iris_core::account::Account;
+use iris_core::block::BlockHeader;
 use iris_core::clock::Hlc;
-use iris_core::id::{AccountId, ShardCount};
-use iris_core::seq::{OutboxSeq, ShardSeq};
+use iris_core::engine::Drained;
+use iris_core::id::AccountId;
+use iris_core::seq::ShardSeq;
 use iris_core::shard::Shard;
-use iris_proto::peer::{HotAccount, HotPeer, HotState};
+use iris_proto::peer::{HandedOver, HotAccount};
 use iris_proto::stored_groups::{memberships_from_stored, memberships_to_stored};
 use iris_proto::stored_relations::{relations_from_stored, relations_to_stored};
-use iris_proto::stored_rows::{PeerNumbers, account_from_stored, account_to_stored};
-use iris_proto::{FormatError, stored};
+use iris_proto::stored_rows::{account_from_stored, account_to_stored};
+use iris_proto::{FormatError, stored_blocks};
 use prost::Message as _;
 
 use super::super::acquire::Hot;
@@ -22,8 +24,11 @@ const ACCOUNTS_MAX: usize = 4096;
 /// What they weigh at most, in bytes: a fraction of what one message may. Who is in many groups weighs
 /// a hundred times what others do.
 const ACCOUNTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What the entries behind the checkpoint weigh at most, in bytes.
+const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-pub(super) fn hot_to_wire(shard: &Shard) -> HotState {
+/// Nothing where the entries alone are too much for a message.
+pub(super) fn to_wire(shard: &Shard, drained: &Drained) -> Option<HandedOver> {
     let account = |(account, state): (AccountId, &Account)| HotAccount {
         account: account.to_bytes().to_vec().into(),
         state: Some(account_to_stored(state)),
@@ -31,31 +36,28 @@ pub(super) fn hot_to_wire(shard: &Shard) -> HotState {
         memberships: Some(memberships_to_stored(&state.groups)),
     };
     let mut bytes = 0;
-    let accounts = shard.known_accounts().take(ACCOUNTS_MAX).map(account).take_while(|account| {
+    let accounts = shard.clean_accounts().take(ACCOUNTS_MAX).map(account).take_while(|account| {
         bytes += account.encoded_len();
         bytes <= ACCOUNTS_BYTES_MAX
     });
-    let peers = shard.peers().map(|(id, peer)| HotPeer {
-        shard: id.into(),
-        state: Some(stored::PeerState {
-            out_next: peer.out_next.0,
-            out_confirmed: peer.out_confirmed.0,
-            in_next: peer.in_next.0,
-            pos: peer.pos.0,
-        }),
-    });
-    HotState {
-        next_seq: shard.next_seq().0,
+    let tail = stored_blocks::encode(BlockHeader::default(), &drained.tail);
+    (tail.len() <= TAIL_BYTES_MAX).then(|| HandedOver {
+        checkpoint: drained.checkpoint.0,
         clock: shard.clock().0,
         accounts: accounts.collect(),
-        peers: peers.collect(),
-    }
+        tail,
+    })
 }
 
-pub(super) fn hot_from_wire(count: ShardCount, hot: HotState) -> Result<Hot, FormatError> {
-    let mut read =
-        Hot { last_seq: ShardSeq(hot.next_seq).prev(), clock: Hlc(hot.clock), ..Hot::default() };
-    for account in hot.accounts {
+pub(super) fn from_wire(handed: HandedOver) -> Result<Hot, FormatError> {
+    let (_, tail) = stored_blocks::decode(handed.tail)?;
+    let mut hot = Hot {
+        checkpoint: ShardSeq(handed.checkpoint),
+        clock: Hlc(handed.clock),
+        tail,
+        ..Hot::default()
+    };
+    for account in handed.accounts {
         let id = AccountId::from_bytes(&account.account)?;
         // Its source knows of no groups: the row says which ones it is in, and is read on demand.
         let Some(memberships) = account.memberships else { continue };
@@ -65,17 +67,7 @@ pub(super) fn hot_from_wire(count: ShardCount, hot: HotState) -> Result<Hot, For
             state.relations = relations_from_stored(relations)?;
         }
         state.groups = memberships_from_stored(memberships)?;
-        read.accounts.insert(id, Some(state));
+        hot.accounts.insert(id, Some(state));
     }
-    for peer in hot.peers {
-        let state = peer.state.ok_or(FormatError::Missing("state"))?;
-        let numbers = PeerNumbers {
-            out_next: OutboxSeq(state.out_next),
-            out_confirmed: OutboxSeq(state.out_confirmed),
-            in_next: OutboxSeq(state.in_next),
-            pos: ShardSeq(state.pos),
-        };
-        read.peers.push((count.shard(peer.shard)?, numbers));
-    }
-    Ok(read)
+    Ok(hot)
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use iris_core::engine::Drained;
 use iris_core::id::{SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch};
-use iris_core::shard::Shard;
 use iris_proto::peer::shard_move_client::ShardMoveClient;
-use iris_proto::peer::{ClaimRequest, ReleaseReply, ReleaseRequest};
+use iris_proto::peer::{ClaimRequest, HandedOver, ReleaseReply, ReleaseRequest};
 use iris_runtime::backoff::Backoff;
 use iris_runtime::rpc;
 use iris_runtime::tls::Role;
@@ -57,7 +56,8 @@ impl Moves {
             self.held.left(shard);
             return Ok(self.moved_on(shard, epoch, &drained).await);
         }
-        let claimed = self.hand_over(target, &request, epoch, &state).await;
+        let handed_over = convert::to_wire(&state, &drained);
+        let claimed = self.hand_over(target, &request, epoch, handed_over).await;
         match claimed {
             Some(_) => self.held.left(shard),
             None => self.held.left_to_nobody(shard),
@@ -103,21 +103,21 @@ impl Moves {
         }
     }
 
-    /// Gives the target everything that it would otherwise read, and has it claim. Answers the epoch.
+    /// Gives the target what it would otherwise read, and has it claim. Answers the epoch.
     async fn hand_over(
         &self,
         target: Channel,
         request: &ReleaseRequest,
         epoch: Epoch,
-        state: &Shard,
+        handed_over: Option<HandedOver>,
     ) -> Option<Epoch> {
         let claim = ClaimRequest {
             move_id: request.move_id.clone(),
             shard: request.shard,
             home_gen: request.home_gen,
             released_epoch: epoch.0,
-            hot: Some(convert::hot_to_wire(state)),
             operator_term: request.operator_term,
+            handed_over,
         };
         let mut client =
             ShardMoveClient::new(target).max_encoding_message_size(rpc::MESSAGE_BYTES_MAX);

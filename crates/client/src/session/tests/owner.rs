@@ -54,3 +54,20 @@ fn what_was_asked_of_an_owner_is_asked_of_the_next_one() {
     rig.server(FrameType::Signal, &changed);
     assert_eq!(calls(&mut rig), 1);
 }
+
+#[test]
+fn what_an_owner_put_off_is_sent_to_the_next_one_at_once() {
+    let mut rig = Rig::open(start(), &welcome());
+    rig.take_sent();
+    rig.submit(8);
+    assert_eq!(rig.sends(), [1]);
+    let put_off =
+        wire::SendNack { client_seq: 1, code: 5001, retry_after_ms: 50, ..Default::default() };
+    rig.server(FrameType::SendNack, &put_off);
+    assert_eq!(rig.sends(), []);
+    // The next owner expects it.
+    rig.server(FrameType::SendNack, &wire::SendNack { retry_after_ms: 0, ..put_off });
+    let changed = wire::signal::Kind::OwnerChanged(wire::OwnerChanged {});
+    rig.server(FrameType::Signal, &wire::Signal { kind: Some(changed) });
+    assert_eq!(rig.sends(), [1]);
+}

@@ -6,11 +6,12 @@ mod disk;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::{MonoUs, Now, WallMs};
-use crate::engine::{Action, Engine};
+use crate::engine::{Action, Drained, Engine};
 use crate::entry::Entry;
 use crate::id::{AccountId, PublicKey, ShardCount, ShardId, TenantNo};
+use crate::limits;
 use crate::rate::Rates;
-use crate::seq::{BlockSeq, Epoch, HomeGen, OutboxSeq};
+use crate::seq::{Epoch, HomeGen, OutboxSeq, ShardSeq};
 use crate::shard::{Conn, Flush, Input, Peer, Policy, Recovered, Shard, ShardKey, ToConn, Token};
 
 use clients::Person;
@@ -36,6 +37,7 @@ pub(super) enum Step {
 pub(super) struct World {
     count: ShardCount,
     history: bool,
+    handed_max: usize,
     now: Now,
     epoch: Epoch,
     engine: Engine,
@@ -47,6 +49,8 @@ pub(super) struct World {
     people: Vec<Person>,
     conns: u64,
     written: usize,
+    /// Moves that handed entries over.
+    pub(super) handed_over: usize,
 }
 
 impl World {
@@ -55,6 +59,7 @@ impl World {
         let mut world = Self {
             count,
             history,
+            handed_max: limits::HANDED_READS_MAX,
             now: Now { wall: WallMs(1_000_000), mono: MonoUs(1_000_000) },
             epoch: Epoch(0),
             engine: Engine::new(1),
@@ -66,6 +71,7 @@ impl World {
             people: Vec::new(),
             conns: 0,
             written: 0,
+            handed_over: 0,
         };
         world.start_session();
         for n in 0..people {
@@ -86,9 +92,16 @@ impl World {
         self.run_quietly();
     }
 
+    /// The same, but moves hand over only what is replayed with so many rows.
+    pub(super) fn handing_over_at_most(mut self, handed_max: usize) -> Self {
+        self.handed_max = handed_max;
+        self.engine = self.engine.handing_over_at_most(handed_max);
+        self
+    }
+
     /// A new session that takes over whatever the disk has.
     fn start_session(&mut self) {
-        self.engine = Engine::new(1);
+        self.engine = Engine::new(1).handing_over_at_most(self.handed_max);
         self.epoch = self.epoch.next();
         self.writes.clear();
         self.flushes.clear();
@@ -103,13 +116,17 @@ impl World {
         }
     }
 
+    /// What the log has of a shard behind a position.
+    fn tail_of(&self, id: ShardId, checkpoint: ShardSeq) -> Vec<Entry> {
+        let of_shard = |entry: &&Entry| entry.shard == id && entry.seq > checkpoint;
+        let current = self.disk.blocks.values().flatten();
+        self.disk.sealed.iter().chain(current).filter(of_shard).cloned().collect()
+    }
+
     fn claim(&mut self, id: ShardId) {
         let key = ShardKey { id, count: self.count, home_gen: HomeGen(0), epoch: self.epoch };
         let (checkpoint, clock) = self.disk.checkpoints.get(&id).copied().unwrap_or_default();
-        let of_shard = |entry: &&Entry| entry.shard == id && entry.seq > checkpoint;
-        let mut tail: Vec<Entry> = self.disk.sealed.iter().filter(of_shard).cloned().collect();
-        let current = self.disk.blocks.values().flatten();
-        tail.extend(current.filter(of_shard).cloned());
+        let tail = self.tail_of(id, checkpoint);
         let accounts = Recovered::accounts_of_tail(&tail);
         let accounts = accounts.into_iter().map(|a| (a, self.disk.accounts.get(&a).cloned()));
         let mut peers = BTreeMap::new();
@@ -190,15 +207,23 @@ impl World {
                 Action::Drained(drained) => {
                     assert!(self.engine.remove(drained.shard).is_some());
                     self.epoch = self.epoch.next();
-                    self.claim_after_release(drained.shard, drained.end_block);
+                    self.claim_after_release(&drained);
                 }
             }
         }
     }
 
-    fn claim_after_release(&mut self, shard: ShardId, end_block: BlockSeq) {
-        let later = self.disk.blocks.range(end_block..).flat_map(|(_, entries)| entries);
+    fn claim_after_release(&mut self, drained: &Drained) {
+        let shard = drained.shard;
+        let later = self.disk.blocks.range(drained.end_block..).flat_map(|(_, entries)| entries);
         assert!(later.clone().all(|entry| entry.shard != shard), "an entry after the release");
+        let tail = self.tail_of(shard, drained.checkpoint);
+        assert_eq!(drained.tail, tail, "what is handed over is what the log has");
+        let reads = Recovered::accounts_of_tail(&tail).len();
+        assert!(reads <= self.handed_max, "{reads} accounts are to be read");
+        let stored = self.disk.checkpoints.get(&shard).map_or(ShardSeq(0), |(pos, _)| *pos);
+        assert!(stored >= drained.checkpoint, "rows end at {stored}, not {}", drained.checkpoint);
+        self.handed_over += usize::from(!drained.tail.is_empty());
         self.claim(shard);
         let account_of = |person: &Person| person.account.shard(self.count);
         let moved: Vec<_> =

@@ -101,6 +101,12 @@ fn a_send_brings_its_change_and_its_roster() {
 }
 
 #[test]
+fn what_a_later_version_asks_is_asked_and_ends_no_connection() {
+    let input = taken(FrameType::Call, Some(7), &client::Call { op: None });
+    assert!(matches!(input, Input::AskUnknown { corr: 7, .. }), "{input:?}");
+}
+
+#[test]
 fn groups_and_members_are_asked_for() {
     let input = called(client::call::Op::ListGroups(client::ListGroups {}));
     assert!(matches!(input, Input::ListGroups { corr: 7, .. }), "{input:?}");

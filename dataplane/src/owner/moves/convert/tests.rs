@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use iris_core::clock::{MonoUs, WallMs};
+use iris_core::entry::{Entry, Op};
 use iris_core::group::{Membership, Sizes};
-use iris_core::id::{GroupId, TenantNo};
+use iris_core::id::{DeviceNo, GroupId, PublicKey, ShardCount, TenantNo};
 use iris_core::rate::Rates;
 use iris_core::relation::Wish;
-use iris_core::seq::{ConvSeq, Epoch, HomeGen};
+use iris_core::seq::{BlockSeq, ConvSeq, Epoch, HomeGen};
 use iris_core::shard::{Policy, Recovered, ShardKey};
 
 use super::*;
@@ -33,6 +34,18 @@ fn shard(accounts: BTreeMap<AccountId, Option<Account>>) -> Shard {
     Shard::recover(key, policy, MonoUs(0), recovered).unwrap()
 }
 
+fn drained(tail: Vec<Entry>) -> Drained {
+    Drained {
+        shard: count().shard(3).unwrap(),
+        end_block: BlockSeq(9),
+        last_seq: ShardSeq(41 + tail.len() as u64),
+        checkpoint: ShardSeq(41),
+        tail,
+        refused: 0,
+        stopped_us: 0,
+    }
+}
+
 /// An account that is in a group, left another one, and reads the log of a third.
 fn member() -> Account {
     let is_in = Membership { since: ConvSeq(3), until: None, pulls: None, left_at: WallMs(0) };
@@ -47,8 +60,43 @@ fn member() -> Account {
 #[test]
 fn an_account_travels_with_its_wishes_and_groups() {
     let accounts = BTreeMap::from([(account_of(1), Some(member()))]);
-    let hot = hot_from_wire(count(), hot_to_wire(&shard(accounts.clone()))).unwrap();
-    assert_eq!((hot.accounts, hot.last_seq), (accounts, ShardSeq(41)));
+    let hot = from_wire(to_wire(&shard(accounts.clone()), &drained(Vec::new())).unwrap()).unwrap();
+    assert_eq!((hot.accounts, hot.checkpoint), (accounts, ShardSeq(41)));
+}
+
+#[test]
+fn entries_travel_as_the_log_has_them() {
+    let op = |device| Op::DeviceRevoked { account: account_of(1), device: DeviceNo(device) };
+    let entry = |(seq, op)| Entry {
+        shard: count().shard(3).unwrap(),
+        epoch: Epoch(2),
+        seq: ShardSeq(seq),
+        clock: Hlc(seq),
+        op,
+    };
+    let tail: Vec<_> = [(42, op(1)), (43, op(2))].into_iter().map(entry).collect();
+    let wire = to_wire(&shard(BTreeMap::new()), &drained(tail.clone())).unwrap();
+    assert_eq!(from_wire(wire).unwrap().tail, tail);
+}
+
+#[test]
+fn more_entries_than_a_message_takes_are_read_by_the_target() {
+    let name = "n".repeat(64 * 1024);
+    let op = Op::DeviceAdded {
+        account: account_of(1),
+        device: DeviceNo(1),
+        key: PublicKey([7; 32]),
+        name,
+        start: None,
+    };
+    let shard_id = count().shard(3).unwrap();
+    let entry = |seq| {
+        let (op, clock) = (op.clone(), Hlc(seq));
+        Entry { shard: shard_id, epoch: Epoch(2), seq: ShardSeq(seq), clock, op }
+    };
+    let tail: Vec<_> = (42..42 + 256).map(entry).collect();
+    assert!(to_wire(&shard(BTreeMap::new()), &drained(tail[..255].to_vec())).is_some());
+    assert_eq!(to_wire(&shard(BTreeMap::new()), &drained(tail)), None);
 }
 
 /// A source that knows of no groups would have the target forget them: it reads their rows instead.
@@ -58,9 +106,9 @@ fn an_account_that_travels_without_its_groups_is_read_anew() {
         (account_of(1), Some(member())),
         (account_of(2), Some(Account::new(ShardSeq(4)))),
     ]);
-    let mut wire = hot_to_wire(&shard(accounts));
+    let mut wire = to_wire(&shard(accounts), &drained(Vec::new())).unwrap();
     wire.accounts[0].memberships = None;
-    let hot = hot_from_wire(count(), wire).unwrap();
+    let hot = from_wire(wire).unwrap();
     assert_eq!(hot.accounts.into_keys().collect::<Vec<_>>(), [account_of(2)]);
 }
 
@@ -75,7 +123,7 @@ fn what_travels_fits_into_a_message() {
         account.groups.insert(group, membership);
     }
     let accounts = (0..400).map(|number| (account_of(number), Some(account.clone())));
-    let wire = hot_to_wire(&shard(accounts.collect()));
+    let wire = to_wire(&shard(accounts.collect()), &drained(Vec::new())).unwrap();
     assert!(wire.encoded_len() < ACCOUNTS_BYTES_MAX + 64 * 1024, "{}", wire.encoded_len());
     assert!(wire.accounts.len() > 50 && wire.accounts.len() < 400, "{}", wire.accounts.len());
 }

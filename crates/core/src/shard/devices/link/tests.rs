@@ -166,3 +166,26 @@ fn names_devices_and_haste_are_bounded() {
     }
     assert_eq!(ops(&rig.done(login(89))), [], "there is an end to that, too");
 }
+
+#[test]
+fn devices_that_were_revoked_long_ago_are_forgotten_and_no_number_comes_twice() {
+    let (mut rig, account, conn) = ann();
+    for n in 0..300_u16 {
+        let mut key = [7; 32];
+        key[..2].copy_from_slice(&n.to_be_bytes());
+        let (key, name) = (PublicKey(key), String::new());
+        rig.done(Input::Open { token: Token(6), account, key, name });
+        let newest = rig.shard.account(account).unwrap().devices.keys().next_back().copied();
+        assert_eq!(newest, Some(DeviceNo(2 + u32::from(n))));
+        rig.done(Input::RevokeDevice { conn, corr: 1, device: newest.unwrap() });
+    }
+    let known: Vec<_> = rig.shard.account(account).unwrap().devices.keys().map(|no| no.0).collect();
+    assert_eq!(known.len(), limits::DEVICE_RECORDS_MAX);
+    assert_eq!((known[0], known[1]), (PHONE.0, 302 - 255), "those in use stay");
+    rig.crash();
+    let replayed: Vec<_> = {
+        rig.connect(account, PHONE, 3);
+        rig.shard.account(account).unwrap().devices.keys().map(|no| no.0).collect()
+    };
+    assert_eq!(replayed, known);
+}
