@@ -217,6 +217,22 @@ impl Handle {
         Ok(Receipt { msg_id, decided })
     }
 
+    /// Sends many messages, in this order, without waiting for one before the next. They share the
+    /// writes to the disk. Waits while too many messages are undecided.
+    ///
+    /// # Errors
+    /// When the client is closed. Which of them it took is then in its history.
+    pub async fn send_all(
+        &self,
+        drafts: impl IntoIterator<Item = Draft, IntoIter: Send> + Send,
+    ) -> Result<Vec<Receipt>, ClientError> {
+        let mut receipts = Vec::new();
+        for draft in drafts {
+            receipts.push(self.send_draft(draft).await?);
+        }
+        Ok(receipts)
+    }
+
     /// Sends without waiting and without a receipt: what becomes of the message is an event only.
     ///
     /// # Errors

@@ -187,9 +187,9 @@ fn run(command: Command) -> Result<u8> {
             return command.interactive();
         }
         Command::Test(options) => test::run(&options, &Progress::new())?,
-        Command::Bench(rest) => return run_package("iris-bench", rest),
-        Command::Sim(rest) => return run_package("iris-sim", rest),
-        Command::Chaos(rest) => return run_package("iris-e2e", rest),
+        Command::Bench(rest) => return run_program("iris-bench", rest),
+        Command::Sim(rest) => return run_simulator(rest),
+        Command::Chaos(rest) => return run_program("chaos", rest),
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),
@@ -198,9 +198,23 @@ fn run(command: Command) -> Result<u8> {
     Ok(0)
 }
 
-/// Runs a program of the repository that is no part of what it builds.
-fn run_package(package: &str, rest: Rest) -> Result<u8> {
-    let run = ["run", "--quiet", "--release", "-p", package, "--"];
+/// Runs a program of the repository that is no part of what it builds. It is built with the libraries
+/// that the tests have: its package alone would choose other features, and compile them again.
+fn run_program(name: &str, rest: Rest) -> Result<u8> {
+    let repository = crate::env::Env::open()?.repo;
+    let packages = ["--workspace", "--exclude", test::SIMULATOR];
+    let build = Cmd::new("cargo").args(["build", "--release", "--bin", name]).args(packages);
+    let code = build.dir(&repository).interactive()?;
+    if code != 0 {
+        return Ok(code);
+    }
+    let program = repository.join("target/release").join(name);
+    Cmd::new(program).args(rest.args).dir(repository).interactive()
+}
+
+/// The simulator's core has the defects that it must find, and nothing else may have them.
+fn run_simulator(rest: Rest) -> Result<u8> {
+    let run = ["run", "--quiet", "--release", "-p", test::SIMULATOR, "--"];
     let repository = crate::env::Env::open()?.repo;
     Cmd::new("cargo").args(run).args(rest.args).dir(repository).interactive()
 }

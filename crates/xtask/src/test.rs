@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{cmd::Cmd, env::Env, progress::Progress, tidy, tools, up};
 
+pub(crate) use targets::SIMULATOR;
 use targets::Targets;
 
 /// Which half of the tests.
@@ -71,9 +72,9 @@ pub(crate) fn run(options: &Options, progress: &Progress) -> Result<()> {
     plan.stage("machine", root, || up::machine::prepare_for_tests(&env, scenarios))?;
     if unit {
         checks(&mut plan)?;
-        let docs = ["test", "--release", "--workspace", "--exclude", targets::SIMULATOR, "--doc"];
+        let docs = ["test", "--release", "--workspace", "--exclude", SIMULATOR, "--doc"];
         plan.stage("examples", "the example that failed is named above", || cargo(&env, &docs))?;
-        let simulate = ["test", "--release", "-p", targets::SIMULATOR];
+        let simulate = ["test", "--release", "-p", SIMULATOR];
         let seed = "`cargo xtask sim --seed N` says what happened in a world that failed";
         plan.stage("worlds", seed, || cargo(&env, &simulate))?;
         // Tests take them from the cache. Here people see what takes minutes on a new machine.

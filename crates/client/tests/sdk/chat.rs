@@ -39,6 +39,22 @@ async fn two_people_chat() {
 }
 
 #[tokio::test]
+async fn many_messages_go_out_at_once_and_arrive_in_order() {
+    let edge = FakeEdge::start();
+    let connector = edge.connector();
+    let (mut ada, mut grace) = (person(&connector, "ada").await, person(&connector, "grace").await);
+    let to = grace.login_data().account;
+    let drafts: Vec<_> = (0..200).map(|n| Draft::new(to, format!("{n}")).unwrap()).collect();
+    let handle = ada.handle();
+    let receipts = handle.send_all(drafts).await.unwrap();
+    for (n, receipt) in receipts.into_iter().enumerate() {
+        assert_eq!(receipt.await.unwrap().outcome, Outcome::Accepted, "{n}");
+        assert_eq!(next_text(&mut grace).await, format!("{n}"));
+    }
+    ada.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_websocket_carries_the_same() {
     let edge = FakeEdge::start();
     let (direct, web) = (edge.connector(), edge.connector_with(&[], Carrier::WebSocket));

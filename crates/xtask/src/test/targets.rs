@@ -14,7 +14,7 @@ pub(super) const CLUSTER: &str = "cluster";
 
 /// The package with the simulator. It has the core compiled with known defects as switches, so it is
 /// compiled by itself: beside the others, all of them would have the switches.
-pub(super) const SIMULATOR: &str = "iris-sim";
+pub(crate) const SIMULATOR: &str = "iris-sim";
 
 /// The targets with tests.
 #[derive(Debug)]

@@ -64,7 +64,7 @@ fn what_an_owner_put_off_is_sent_to_the_next_one_at_once() {
     let put_off =
         wire::SendNack { client_seq: 1, code: 5001, retry_after_ms: 50, ..Default::default() };
     rig.server(FrameType::SendNack, &put_off);
-    assert_eq!(rig.sends(), []);
+    assert!(rig.sends().is_empty());
     // The next owner expects it.
     rig.server(FrameType::SendNack, &wire::SendNack { retry_after_ms: 0, ..put_off });
     let changed = wire::signal::Kind::OwnerChanged(wire::OwnerChanged {});
