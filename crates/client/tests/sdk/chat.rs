@@ -42,7 +42,7 @@ async fn two_people_chat() {
 async fn many_messages_go_out_at_once_and_arrive_in_order() {
     let edge = FakeEdge::start();
     let connector = edge.connector();
-    let (mut ada, mut grace) = (person(&connector, "ada").await, person(&connector, "grace").await);
+    let (ada, mut grace) = (person(&connector, "ada").await, person(&connector, "grace").await);
     let to = grace.login_data().account;
     let drafts: Vec<_> = (0..200).map(|n| Draft::new(to, format!("{n}")).unwrap()).collect();
     let handle = ada.handle();
