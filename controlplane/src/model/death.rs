@@ -61,6 +61,12 @@ impl Model {
         dead
     }
 
+    /// Whether a session was declared dead, or is one that nobody heard of since this leader began.
+    pub fn is_dead(&self, session: SessionId, now: MonoUs) -> bool {
+        let settled = now.us_since(self.began) >= SETTLE_US;
+        self.dead.contains_key(&session) || (settled && !self.members.contains_key(&session))
+    }
+
     fn death_of(&self, id: SessionId, member: &Member, now: MonoUs) -> Option<Death> {
         let newer = |other: &Member| {
             other.about.pod == member.about.pod

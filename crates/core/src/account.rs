@@ -151,13 +151,13 @@ impl Account {
         self.devices.iter().find(|(_, device)| device.key == *key).map(|(no, device)| (*no, device))
     }
 
-    /// Forgets devices that were revoked longest ago where there are too many records. The newest one
-    /// stays, so no number is given twice.
+    /// Forgets revoked devices, the lowest numbers first, where there are too many records. The newest
+    /// one stays, so no number is given twice.
     pub fn forget_revoked_devices(&mut self) {
         while self.devices.len() > limits::DEVICE_RECORDS_MAX {
-            let oldest = self.devices.iter().find(|(_, device)| device.revoked);
-            let Some(oldest) = oldest.map(|(no, _)| *no) else { return };
-            self.devices.remove(&oldest);
+            let revoked = self.devices.iter().find(|(_, device)| device.revoked);
+            let Some(revoked) = revoked.map(|(no, _)| *no) else { return };
+            self.devices.remove(&revoked);
         }
     }
 

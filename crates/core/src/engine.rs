@@ -41,6 +41,9 @@ pub struct Engine {
     captured: BTreeSet<ShardId>,
     /// Those that are emptied to be released.
     draining: BTreeSet<ShardId>,
+    /// Of shards whose release is not known to be applied, the first blocks with something that only
+    /// the log has: if it never is, they end with this lane.
+    releasing: BTreeMap<ShardId, BlockSeq>,
     fence: FenceWatch,
     /// Answers that wait for a valid fence read.
     gated: VecDeque<Action>,
@@ -84,6 +87,7 @@ impl Engine {
             shards: BTreeMap::new(),
             captured: BTreeSet::new(),
             draining: BTreeSet::new(),
+            releasing: BTreeMap::new(),
             fence: FenceWatch::default(),
             gated: VecDeque::new(),
             work: VecDeque::new(),
@@ -121,13 +125,14 @@ impl Engine {
             captured: None,
             drain: None,
         };
+        self.releasing.remove(&id);
         let before = self.shards.insert(id, served);
         assert!(before.is_none(), "shard {id} is served already");
         self.push_outbox(now, id, out);
     }
 
     /// Stops serving a shard whose release is about to be sent: whatever becomes of that, nothing of it
-    /// is appended under this ownership any more.
+    /// is appended under this ownership any more. [`Engine::released_shard`] follows.
     pub fn remove(&mut self, shard: ShardId) -> Option<Shard> {
         #[cfg(feature = "mutations")]
         if mutation::is_on(Mutation::N4) {
@@ -136,7 +141,19 @@ impl Engine {
         }
         self.captured.remove(&shard);
         self.draining.remove(&shard);
-        self.shards.remove(&shard).map(|served| served.shard)
+        let next = self.lane.next_block();
+        let served = self.shards.remove(&shard)?;
+        if let Some(from) = served.shard.dirty_from()
+            && !mutation::is_on(Mutation::N8)
+        {
+            self.releasing.insert(shard, served.block_of(from, next));
+        }
+        Some(served.shard)
+    }
+
+    /// The release of a shard is known to be applied: where its entries end is in its own row.
+    pub fn released_shard(&mut self, shard: ShardId) {
+        self.releasing.remove(&shard);
     }
 
     /// Feeds one input to a shard; nothing happens when it is not served here.

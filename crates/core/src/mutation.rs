@@ -34,6 +34,8 @@ pub enum Mutation {
     N6,
     /// What a shard appends while its rows are written for a move is not handed over.
     N7,
+    /// Blocks say that what a shard handed over is in rows before it is released.
+    N8,
     /// A checkpoint may lie before its own ownership.
     C1,
     /// A group gives a place to whatever comes, whoever wrote it.
@@ -48,7 +50,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::M1,
         Self::M2,
         Self::M3,
@@ -62,6 +64,7 @@ impl Mutation {
         Self::N5,
         Self::N6,
         Self::N7,
+        Self::N8,
         Self::C1,
         Self::G1,
         Self::G2,
@@ -85,6 +88,9 @@ impl Mutation {
             Self::N5 => "a repeated send is answered before its first is released",
             Self::N6 => "an outbox is pushed from the first new item on",
             Self::N7 => "what a moving shard appended last is not handed over",
+            Self::N8 => {
+                "blocks say that what only the log has is in rows, while its shard is released"
+            }
             Self::C1 => "a checkpoint lies before its own ownership",
             Self::G1 => "a group gives places to what nobody of its members wrote",
             Self::G2 => "who gets a group's message is computed after what it changes",
@@ -115,6 +121,18 @@ pub fn activate(mutation: Option<Mutation>) {
 #[cfg(feature = "mutations")]
 pub fn is_on(mutation: Mutation) -> bool {
     ACTIVE.get() == Some(mutation)
+}
+
+/// Whether any defect is on.
+#[cfg(feature = "mutations")]
+pub fn is_any_on() -> bool {
+    ACTIVE.get().is_some()
+}
+
+/// Whether any defect is on: never, without the feature.
+#[cfg(not(feature = "mutations"))]
+pub const fn is_any_on() -> bool {
+    false
 }
 
 /// Whether a defect is on: never, without the feature.

@@ -264,7 +264,9 @@ impl Shard {
     /// What time alone asks for: receipts that waited, presences that differ, reads and pushes that had
     /// no answer. Call it several times a second.
     pub fn look_after(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.tell_receipts(now, false, out);
+        if self.admitting {
+            self.tell_receipts(now, false, out);
+        }
         self.note_gone(now);
         self.tell_presence(now.mono, out);
         self.renew_group_watches(now.mono, out);

@@ -149,7 +149,7 @@ pub(crate) enum Call {
     /// The control plane wants a shard moved.
     Release { shard: ShardId, epoch: Epoch, target: usize },
     /// A source hands over.
-    Claim { shard: ShardId, released: Epoch, hot: Box<Hot>, source: usize, turn: u64 },
+    Claim { shard: ShardId, released: Epoch, hot: Option<Box<Hot>>, source: usize, turn: u64 },
     /// A target answers; nothing when it did not claim.
     Claimed { shard: ShardId, epoch: Option<Epoch>, turn: u64 },
     /// Somebody registers a device.
@@ -418,7 +418,8 @@ impl World {
             }
             Call::Release { shard, epoch, target } => self.release(owner, shard, epoch, target),
             Call::Claim { shard, released, hot, source, turn } => {
-                self.claim_released(owner, shard, released, *hot, (source, turn));
+                let hot = hot.map(|hot| *hot);
+                self.claim_released(owner, shard, released, hot, (source, turn));
             }
             Call::Claimed { shard, epoch, turn } => self.claim_answered(owner, shard, epoch, turn),
             Call::Open { device, shard } => self.open_device(owner, device, shard),

@@ -29,6 +29,9 @@ pub struct Plan {
     /// Moves hand over entries whose replay needs at most so many rows.
     #[serde(default)]
     pub handed_max: usize,
+    /// Whether a source hands over anything: it need not.
+    #[serde(default)]
+    pub hands_over: bool,
     /// How many groups there may be.
     #[serde(default)]
     pub groups: usize,

@@ -215,7 +215,10 @@ impl Lane {
                 self.moved.insert(shard, Whereabouts::default());
                 let _ = removed.send(self.engine.remove(shard).map(Box::new));
             }
-            LaneInput::Moved { shard, to } => self.tell_moved(shard, to),
+            LaneInput::Moved { shard, to } => {
+                self.engine.released_shard(shard);
+                self.tell_moved(shard, to);
+            }
         }
     }
 

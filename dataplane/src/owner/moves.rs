@@ -5,8 +5,10 @@ mod convert;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use iris_core::code::Code;
 use iris_core::id::ShardId;
 use iris_core::seq::Epoch;
@@ -55,6 +57,8 @@ pub(super) enum MoveError {
     Acquire(#[from] AcquireError),
     #[error("{0}")]
     Store(#[from] iris_store::StoreError),
+    #[error("what was handed over and the shard's rows contradict each other: see the owner's log")]
+    Contradiction,
     #[error("the session is ending")]
     Ending,
 }
@@ -97,9 +101,19 @@ impl ShardMove for Moves {
 
     async fn claim(&self, request: Request<ClaimRequest>) -> Result<Response<ClaimReply>, Status> {
         require_role(&request, &[Role::Owner, Role::ControlPlane])?;
-        let reply = match self.claim_target(request.into_inner()).await {
-            Ok(epoch) => ClaimReply { failure: None, epoch: epoch.0 },
-            Err(error) => ClaimReply { failure: Some(failure(&error)), epoch: 0 },
+        let request = request.into_inner();
+        // Once begun it goes on though the source waits no longer: nobody else may have the shard then.
+        let moves = self.clone();
+        let (done, claimed) = tokio::sync::oneshot::channel();
+        self.tasks.spawn("claim", async move {
+            let result = moves.claim_target(request).await;
+            // The source may be gone.
+            let _ = done.send(result);
+        });
+        let reply = match claimed.await {
+            Ok(Ok(epoch)) => ClaimReply { failure: None, epoch: epoch.0 },
+            Ok(Err(error)) => ClaimReply { failure: Some(failure(&error)), epoch: 0 },
+            Err(_) => return Err(Status::unavailable("the claim ended without a result")),
         };
         Ok(Response::new(reply))
     }
@@ -147,19 +161,25 @@ impl Moves {
         if !self.held.begin(shard) {
             return Err(MoveError::Invalid("the shard is being moved here already".to_owned()));
         }
-        let result = match request.handed_over.map(convert::from_wire) {
-            Some(Ok(hot)) => self.acquirer.take_released(shard, released, hot).await,
-            // What cannot be understood is read from the store instead.
-            Some(Err(_)) | None => self.acquirer.acquire(shard, &BTreeSet::new()).await,
+        let taken = async {
+            match request.handed_over.map(convert::from_wire) {
+                Some(Ok(hot)) => self.acquirer.take_released(shard, released, hot).await,
+                // What cannot be understood is read from the store instead.
+                Some(Err(_)) | None => self.acquirer.acquire(shard, &BTreeSet::new()).await,
+            }
         };
-        match result {
-            Ok(acquired) => {
+        match AssertUnwindSafe(taken).catch_unwind().await {
+            Ok(Ok(acquired)) => {
                 self.held.served(shard, acquired.epoch);
                 Ok(acquired.epoch)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 self.held.failed(shard, error.to_string());
                 Err(error.into())
+            }
+            Err(_) => {
+                self.held.failed(shard, MoveError::Contradiction.to_string());
+                Err(MoveError::Contradiction)
             }
         }
     }
@@ -187,9 +207,10 @@ impl Moves {
 fn failure(error: &MoveError) -> Failure {
     let code = match error {
         MoveError::NotServed(_) | MoveError::WrongEpoch { .. } => Code::OwnerMoving,
-        MoveError::TooSlow(_) | MoveError::Store(_) | MoveError::Acquire(_) => {
-            Code::StoreUnavailable
-        }
+        MoveError::TooSlow(_)
+        | MoveError::Store(_)
+        | MoveError::Acquire(_)
+        | MoveError::Contradiction => Code::StoreUnavailable,
         MoveError::OldTerm | MoveError::Invalid(_) => Code::Invalid,
         MoveError::Ending | MoveError::Target(_) => Code::Overloaded,
     };

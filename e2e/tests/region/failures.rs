@@ -58,6 +58,32 @@ async fn owners_die_with_shards_that_came_back() {
     region.stop().await;
 }
 
+/// What it was handing over when it died is taken over like the rest, not when somebody has waited long
+/// enough for its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_die_while_they_hand_over() {
+    let (mut region, _files) = start(Shape { shards: 64, ..Shape::default() }).await;
+    let connector = region.connector().unwrap();
+    let traffic = Traffic::start(&connector, 8, PERIOD).await.unwrap();
+    for _ in 0..4 {
+        let state = region.all_served().await.unwrap();
+        let dead = region.owners.remove(0);
+        let target = region.owners[0].pod.clone();
+        let leaving = state.shards.iter().filter(|shard| shard.pod == dead.pod);
+        let moves = leaving.map(|shard| region.try_move(shard.shard, &target));
+        // Each is ordered, some are under way, none is waited for.
+        let moves = futures::future::join_all(moves);
+        let _ended = tokio::time::timeout(Duration::from_millis(200), moves).await;
+        dead.kill().await;
+        let died = tokio::time::Instant::now();
+        region.start_owner(&dead.pod).await.unwrap();
+        region.all_served().await.unwrap();
+        assert!(died.elapsed() < Duration::from_secs(10), "{:?}", died.elapsed());
+    }
+    traffic.end().await.unwrap();
+    region.stop().await;
+}
+
 /// Confirmations between shards are late, so that every owner inherits young items without one, and
 /// dies soon after its first checkpoint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

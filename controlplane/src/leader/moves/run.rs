@@ -21,6 +21,8 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(5);
 const RELEASE_PATIENCE: Duration = Duration::from_secs(8);
 /// After a hand-off without an answer, its outcome is looked for so long.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(20);
+/// And so often.
+const OUTCOME_POLL: Duration = Duration::from_millis(100);
 
 /// How a step failed: the machine's word for it, and the people's.
 struct Failed(&'static str, String);
@@ -98,7 +100,7 @@ impl Leader {
         stored.phase = i32::from(MovePhase::HandingOff);
         let written = self.store_move(stored.clone()).await;
         written.map_err(|error| Failed("Unavailable", error.to_string()))?;
-        match self.release(shard, stored, &source.1, &target).await {
+        match self.release(shard, stored, &source, &target).await {
             Ok(reply) if reply.claimed => Ok(reply),
             // Released and not claimed: whoever is assigned claims it, the target first.
             Ok(reply) => {
@@ -153,11 +155,11 @@ impl Leader {
         &self,
         shard: ShardId,
         stored: &Move,
-        source: &str,
+        (source, source_address): &(SessionId, String),
         (target, target_address): &(SessionId, String),
     ) -> Result<ReleaseReply, Failed> {
         let failed = |text: String| Failed("SourceNotReady", text);
-        let mut client = self.channel(source).await.map_err(failed)?;
+        let mut client = self.channel(source_address).await.map_err(failed)?;
         let request = ReleaseRequest {
             move_id: stored.move_id.clone(),
             shard: shard.into(),
@@ -171,7 +173,10 @@ impl Leader {
         let patience = RELEASE_PATIENCE + Duration::from_millis(stored.max_fence_ms.into());
         // From here on the source may have released: no answer says nothing.
         let unknown = |text: String| Failed("NoAnswer", text);
-        let released = tokio::time::timeout(patience, client.release(request)).await;
+        let released = tokio::select! {
+            released = tokio::time::timeout(patience, client.release(request)) => released,
+            () = self.until_dead(*source) => return Err(unknown("the source died".to_owned())),
+        };
         let reply = released
             .map_err(|_| unknown("the source did not answer in time".to_owned()))?
             .map_err(|status| unknown(status.to_string()))?
@@ -182,8 +187,19 @@ impl Leader {
         }
     }
 
+    fn is_dead(&self, session: SessionId) -> bool {
+        let now = self.deps.clock.now().mono;
+        self.see(|model| model.is_dead(session, now))
+    }
+
+    async fn until_dead(&self, session: SessionId) {
+        while !self.is_dead(session) {
+            tokio::time::sleep(OUTCOME_POLL).await;
+        }
+    }
+
     /// What became of a hand-off, by the store: the target has it, or somebody else does, or the source
-    /// still has it.
+    /// still has it, or died with it.
     async fn find_outcome(&self, shard: ShardId, stored: &Move) -> Result<ReleaseReply, Failed> {
         let deadline = tokio::time::Instant::now() + OUTCOME_PATIENCE;
         let source_epoch = Epoch(stored.epoch);
@@ -198,6 +214,11 @@ impl Leader {
                 if row.epoch > source_epoch {
                     let text = "another owner took the shard over".to_owned();
                     return Err(Failed("TakenOver", text));
+                }
+                if row.released_block.is_none() && self.is_dead(row.session) {
+                    // Nobody takes a shard over while it moves: the move is what has to end.
+                    let text = "its session ended before it released the shard".to_owned();
+                    return Err(Failed("SourceLost", text));
                 }
                 let served = self.see(|model| model.serving(shard)).is_some();
                 let late = tokio::time::Instant::now() + OUTCOME_PATIENCE / 2 > deadline;
@@ -219,7 +240,7 @@ impl Leader {
                     "the outcome could not be found out; the shard is looked after".to_owned();
                 return Err(Failed("Unknown", text));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(OUTCOME_POLL).await;
         }
     }
 }

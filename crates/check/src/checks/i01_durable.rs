@@ -60,6 +60,9 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
 fn is_excused(index: &Index<'_>, message: MessageNo, sending: &Sending) -> bool {
     let expired = sending.expires_at != 0 && sending.expires_at <= index.ends_at;
     let erased = index.erased.keys().any(|(_, erased)| *erased == message);
+    // Of a large group only readers of its log know of it.
+    let in_group = |group| index.erased_at.contains_key(&(group, message));
+    let erased = erased || matches!(sending.to, Target::Group(group) if in_group(group));
     expired || erased || index.notices.contains_key(&message)
 }
 
@@ -92,8 +95,8 @@ fn groups_take_or_refuse(index: &Index<'_>, findings: &mut Findings) {
             continue;
         };
         let told = index.positions.contains_key(message) || is_excused(index, *message, sending);
-        // Who left a large group does not read on.
-        let reads = !index.pulls.contains_key(&group) || index.is_member(group, who, u64::MAX);
+        // Who left a large group does not read on, and who comes back does not read what was before.
+        let reads = !index.pulls.contains_key(&group) || !index.has_left(group, who);
         if !told && reads && index.has_all_of(group, who) {
             let text = format!(
                 "message {} (number {} of device {}/{}) was accepted; group {} neither has it nor \

@@ -298,6 +298,12 @@ impl<'a> Index<'a> {
         changes.any(|(at, who, joined)| *joined && *who == account && *at > place)
     }
 
+    /// Whether an account was ever no member of a group any more.
+    pub fn has_left(&self, group: GroupNo, account: AccountNo) -> bool {
+        let mut changes = self.members.get(&group).into_iter().flatten();
+        changes.any(|(_, who, joined)| *who == account && !*joined)
+    }
+
     /// Everybody who was in a group at any time.
     pub fn ever_in(&self, group: GroupNo) -> BTreeSet<AccountNo> {
         self.members.get(&group).into_iter().flatten().map(|(_, who, _)| *who).collect()

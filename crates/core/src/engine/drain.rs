@@ -77,6 +77,16 @@ impl Engine {
         if served.captured.is_some() || served.shard.is_flushing() {
             return;
         }
+        if let Some(Drain::Emptying { .. }) = served.drain
+            && written
+        {
+            // What devices acknowledged meanwhile goes along: they need not say it again.
+            let mut effects = Vec::new();
+            served.shard.log_progress(now, &mut effects);
+            self.work.extend(effects.into_iter().map(|effect| (shard, effect)));
+            self.perform(now, out);
+        }
+        let Some(served) = self.shards.get_mut(&shard) else { return };
         match &mut served.drain {
             Some(Drain::Waiting) => self.empty(now, shard, 1, out),
             Some(Drain::Emptying { round, tail }) => {
@@ -164,6 +174,9 @@ impl Served {
     /// Keeps an entry that the checkpoint of a draining shard does not cover.
     pub(super) fn keep(&mut self, entry: &Entry) {
         match &mut self.drain {
+            Some(Drain::Over) => {
+                assert!(mutation::is_any_on(), "a drained shard decides nothing: {entry:?}");
+            }
             Some(Drain::Emptying { tail, .. } | Drain::Stopped { tail, .. })
                 if entry.seq > tail.checkpoint && !mutation::is_on(Mutation::N7) =>
             {

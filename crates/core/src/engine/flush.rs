@@ -83,13 +83,14 @@ impl Engine {
             .shards
             .values()
             .filter_map(|served| served.shard.dirty_from().map(|from| served.block_of(from, next)));
-        dirty.min().unwrap_or(next).min(next)
+        let releasing = self.releasing.values().copied();
+        dirty.chain(releasing).min().unwrap_or(next).min(next)
     }
 }
 
 impl Served {
     /// The block that holds `seq`, or, for a position that was not appended, the next one.
-    fn block_of(&self, seq: ShardSeq, next: BlockSeq) -> BlockSeq {
+    pub(super) fn block_of(&self, seq: ShardSeq, next: BlockSeq) -> BlockSeq {
         if seq >= self.shard.next_seq() {
             return next;
         }

@@ -165,14 +165,7 @@ impl Shard {
         if self.flushing.under_way.is_some() {
             return None;
         }
-        // A cursor that is logged has its receipts logged before.
-        self.tell_receipts(now, true, out);
-        self.hold_back_cursors(now.mono);
-        if !self.progress.is_empty() {
-            let progress = self.progress.take();
-            self.decide(now.wall, Op::Progress(progress), out);
-        }
-        self.progress.cursors.extend(std::mem::take(&mut self.progress.held_back));
+        self.log_progress(now, out);
         self.flushing.dirty_from?;
         let checkpoint = self.checkpoint_position(now.wall, everything);
         let accounts = std::mem::take(&mut self.flushing.accounts);
@@ -229,6 +222,18 @@ impl Shard {
         });
         self.flushing.dirty_from = held_back;
         Some(flush)
+    }
+
+    /// Logs what only memory has: cursors, confirmations, receipts that wait.
+    pub fn log_progress(&mut self, now: Now, out: &mut Vec<Effect>) {
+        // A cursor that is logged has its receipts logged before.
+        self.tell_receipts(now, true, out);
+        self.hold_back_cursors(now.mono);
+        if !self.progress.is_empty() {
+            let progress = self.progress.take();
+            self.decide(now.wall, Op::Progress(progress), out);
+        }
+        self.progress.cursors.extend(std::mem::take(&mut self.progress.held_back));
     }
 
     /// The rows of a flush are written, its checkpoint too.

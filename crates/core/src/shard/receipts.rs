@@ -247,7 +247,7 @@ impl Shard {
             let late = if private { &mut late.private } else { &mut late.open };
             *late = upto.max(*late);
         }
-        if self.receipts.waiting.len() >= limits::RECEIPTS_WAITING_MAX {
+        if self.admitting && self.receipts.waiting.len() >= limits::RECEIPTS_WAITING_MAX {
             self.tell_receipts(now, true, out);
         }
     }

@@ -66,7 +66,7 @@ impl World {
         owner: usize,
         shard: ShardId,
         released: Epoch,
-        hot: Hot,
+        hot: Option<Hot>,
         (source, turn): (usize, u64),
     ) {
         match self.owners[owner].held.get(&shard) {
@@ -81,8 +81,12 @@ impl World {
         let mut acquire = Acquire::new(Some(Handed { source, turn, claimed: false }));
         acquire.epoch = released.next();
         self.owners[owner].acquires.insert(shard, acquire);
-        // An owner reads while it claims. What is read first is the oldest that it may have read.
-        self.begin_recovery(owner, shard, Some(hot));
+        match hot {
+            // An owner reads while it claims. What is read first is the oldest that it may have read.
+            Some(hot) => self.begin_recovery(owner, shard, Some(hot)),
+            // It was too much for a message, or of another version: the log has it.
+            None => self.acquire_step(owner, shard, AcquireStep::Head),
+        }
     }
 
     fn answer_source(
@@ -210,6 +214,7 @@ impl World {
                 let first_block = head.map_or(BlockSeq(0), |row| row.first_block);
                 self.is_mine(owner, shard, (epoch, first_block));
             }
+            Claimable::Held(_) if acquire.handed.is_some() => self.give_up_acquiring(owner, shard),
             Claimable::Held(_) => {
                 let step = AcquireStep::Head;
                 self.later(owner, Again::Acquire { shard, step }, 200_000);
@@ -258,7 +263,10 @@ impl World {
         let session = self.book.session(self.owners[owner].id);
         let Some(acquire) = self.owners[owner].acquires.get_mut(&shard) else { return };
         let (epoch, id) = (acquire.epoch.0, u32::from(shard));
-        let was_read = acquire.handed.as_mut().map(|handed| handed.claimed = true).is_some();
+        if let Some(handed) = &mut acquire.handed {
+            handed.claimed = true;
+        }
+        let was_read = acquire.recovery.was_handed();
         self.note(What::Claimed { shard: id, epoch, session });
         if was_read {
             self.finish_recovery(owner, shard);

@@ -159,7 +159,7 @@ impl World {
         let Stage::Releasing { state, drained } = stage else { return };
         let (epoch, target, turn) = (hand_over.epoch, hand_over.target, hand_over.turn);
         self.note_released(shard, epoch);
-        let hot = Box::new(Hot::of(&state, &drained));
+        let hot = self.plan.hands_over.then(|| Box::new(Hot::of(&state, &drained)));
         self.book.sometimes.handed_tails += u64::from(!drained.tail.is_empty());
         let from = Node::Pod(self.owners[owner].pod);
         let call = Call::Claim { shard, released: epoch, hot, source: owner, turn };
@@ -196,6 +196,8 @@ impl World {
     }
 
     fn left(&mut self, owner: usize, shard: ShardId, to: Option<Whereabouts>) {
+        let lane = self.owners[owner].lane_of(shard);
+        self.owners[owner].lanes[usize::from(lane)].engine.released_shard(shard);
         if let Some(to) = to {
             self.owners[owner].moved.insert(shard, to);
         }

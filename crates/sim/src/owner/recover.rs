@@ -203,6 +203,11 @@ impl World {
 }
 
 impl Recovery {
+    /// Whether it is of what a source handed over.
+    pub(super) fn was_handed(&self) -> bool {
+        self.handed.is_some()
+    }
+
     fn take_checkpoint(&mut self, answer: Answer) {
         for row in World::rows_of(answer) {
             if let Value::Checkpoint { epoch, pos, block, clock } = row.cell.value {

@@ -31,7 +31,13 @@ impl Plan {
         bursts(&mut random, &people, &faults, &mut deeds);
         // From chance of their own: what else happens in a seed's world does not depend on groups.
         let mut of_groups = Random::new(seed ^ 0x6709);
-        let handed_max = *Random::new(seed ^ 0x4a9d).pick(&[0, 3, 512, 512]);
+        let mut of_moves = Random::new(seed ^ 0x4a9d);
+        let (handed_max, hands_over) = (*of_moves.pick(&[0, 3, 512, 512]), of_moves.chance(800));
+        if of_moves.chance(150) {
+            let unlucky = unlucky_moves(&mut of_moves, busy_us, (pods.len(), shards));
+            bursts(&mut of_moves, &people, &unlucky, &mut deeds);
+            faults.extend(unlucky);
+        }
         let groups = groups::draw(&mut of_groups, busy_us, &people, &faults);
         deeds.extend(groups.deeds);
         deeds.sort_by_key(|deed| deed.at);
@@ -50,6 +56,7 @@ impl Plan {
             sends_per_second,
             block_entries,
             handed_max,
+            hands_over,
             groups: groups.count,
             inline_members: groups.inline_members,
             pushed_members: groups.pushed_members,
@@ -191,6 +198,24 @@ fn combine(
             add(soon, 0, Kind::Move { shard, pod: other });
         }
     }
+}
+
+/// Owners die while they release shards, and nobody knows whether the releases were applied.
+fn unlucky_moves(random: &mut Random, busy_us: u64, (pods, shards): (usize, u32)) -> Vec<Fault> {
+    let at = BEGIN + random.between(0, busy_us);
+    let us = random.between(2_000_000, 5_000_000);
+    let mut faults = vec![Fault { at, us, kind: Kind::BlurSwaps }];
+    let target = random.index(pods);
+    let moves = at + random.between(0, 200_000);
+    for shard in 0..shards.min(4) {
+        let at = moves + random.between(0, 100_000);
+        faults.push(Fault { at, us: 0, kind: Kind::Move { shard, pod: target } });
+    }
+    for pod in (0..pods).filter(|pod| *pod != target) {
+        let at = moves + random.between(150_000, 900_000);
+        faults.push(Fault { at, us: 500_000, kind: Kind::KillOwner { pod } });
+    }
+    faults
 }
 
 /// People write most while something breaks: there it matters.

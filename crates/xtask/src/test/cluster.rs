@@ -5,7 +5,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Plan, cargo, targets::CLUSTER};
+use super::{Plan, SIMULATOR, cargo, targets::CLUSTER};
 use crate::{
     cluster::state::{Backend, State},
     cmd::Cmd,
@@ -35,8 +35,9 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
          `cargo test --release -p iris-e2e --test {CLUSTER} -- NAME` runs one scenario again, \
          `cargo xtask down` takes it down"
     );
-    // All packages, though only one has such a target: see `unit_arguments`.
-    let scenarios = ["test", "--release", "--workspace", "--test", CLUSTER];
+    // The packages of `unit_arguments`, though only one has such a target: nothing is compiled again.
+    let packages = ["--workspace", "--exclude", SIMULATOR];
+    let scenarios = [&["test", "--release"], &packages[..], &["--test", CLUSTER]].concat();
     plan.stage("cluster", &look, || cargo(env, &scenarios))?;
     if from_nothing {
         // It says nothing, so that the last line is the tests' own.

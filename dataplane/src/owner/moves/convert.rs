@@ -7,6 +7,7 @@ use iris_core::account::Account;
 use iris_core::block::BlockHeader;
 use iris_core::clock::Hlc;
 use iris_core::engine::Drained;
+use iris_core::entry::Entry;
 use iris_core::id::AccountId;
 use iris_core::seq::ShardSeq;
 use iris_core::shard::Shard;
@@ -40,12 +41,12 @@ pub(super) fn to_wire(shard: &Shard, drained: &Drained) -> Option<HandedOver> {
         bytes += account.encoded_len();
         bytes <= ACCOUNTS_BYTES_MAX
     });
-    let tail = stored_blocks::encode(BlockHeader::default(), &drained.tail);
-    (tail.len() <= TAIL_BYTES_MAX).then(|| HandedOver {
+    let weight: usize = drained.tail.iter().map(Entry::weight).sum();
+    (weight <= TAIL_BYTES_MAX).then(|| HandedOver {
         checkpoint: drained.checkpoint.0,
         clock: shard.clock().0,
         accounts: accounts.collect(),
-        tail,
+        tail: stored_blocks::encode(BlockHeader::default(), &drained.tail),
     })
 }
 

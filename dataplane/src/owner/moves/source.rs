@@ -50,13 +50,15 @@ impl Moves {
         let state = self.acquirer.lanes.of(shard);
         let state = state.ask(|removed| LaneInput::Remove { shard, removed }).await;
         let state = state.map_err(|_| MoveError::Ending)?.ok_or(MoveError::NotServed(shard))?;
-        let claimed_before = self.release(shard, epoch, drained.end_block).await;
+        let (claimed_before, handed_over) =
+            tokio::join!(self.release(shard, epoch, drained.end_block), async {
+                convert::to_wire(&state, &drained)
+            },);
         self.acquirer.metrics.released.inc();
         if let Some(epoch) = claimed_before {
             self.held.left(shard);
             return Ok(self.moved_on(shard, epoch, &drained).await);
         }
-        let handed_over = convert::to_wire(&state, &drained);
         let claimed = self.hand_over(target, &request, epoch, handed_over).await;
         match claimed {
             Some(_) => self.held.left(shard),
