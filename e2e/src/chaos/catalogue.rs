@@ -329,8 +329,7 @@ pub const LEFT_OUT: &[LeftOut] = &[LeftOut {
               pods of a node share the machine's clock; `cargo xtask sim` makes clocks jump",
 }];
 
-/// The cells that `cargo xtask test` runs: one of packets, and one of a kill, crossed with moves. What
-/// stands still for long, and what of the whole region dies, its other scenarios have.
+/// A few cells that take a minute or two: one of packets, and one of a kill, crossed with moves.
 pub const SHORT: &[(&str, Column)] =
     &[("partition-one-way-in", Column::Alone), ("kill-owner", Column::Move)];
 
