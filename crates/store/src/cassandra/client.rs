@@ -42,6 +42,9 @@ const SPECULATE_AFTER: Duration = Duration::from_millis(50);
 /// connections open and would swallow every third request.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
+/// Attempts to open a session, as long as each ends without a word of why.
+const OPENINGS: u32 = 5;
+
 /// What a statement is, and so how it is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -129,7 +132,7 @@ impl Client {
             builder =
                 builder.tls_context(Some(tls::client_config(directory, &config.contact_points)?));
         }
-        let session = builder.build().await.map_err(|error| errors::of_session(&error))?;
+        let session = open(&builder).await?;
         let client = Self {
             session,
             keyspace: config.keyspace.clone(),
@@ -333,6 +336,18 @@ impl Client {
                 PagingStateResponse::HasMorePages { state: more } => state = more,
                 PagingStateResponse::NoMorePages => return Ok(()),
             }
+        }
+    }
+}
+
+/// Opens a session, anew if a connection broke and nobody knows why: whoever starts it should hear
+/// that a certificate was refused and not that Cassandra is unreachable.
+async fn open(builder: &SessionBuilder) -> Result<Session, StoreError> {
+    let mut attempt = 1;
+    loop {
+        match builder.build().await {
+            Err(error) if attempt < OPENINGS && errors::reason_was_lost(&error) => attempt += 1,
+            ended => return ended.map_err(|error| errors::of_session(&error)),
         }
     }
 }

@@ -11,6 +11,9 @@ use scylla::errors::{
 
 use crate::StoreError;
 
+/// How rustls tells that the other side ended the connection and said why.
+const ALERT: &str = "received fatal alert";
+
 /// Whether the statement could change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -104,7 +107,7 @@ pub(super) fn of_session(error: &NewSessionError) -> StoreError {
     match error {
         // At the start a refused handshake is a matter of certificates, whatever alert tells it.
         NewSessionError::MetadataError(MetadataError::ConnectionPoolError(error))
-            if error.to_string().contains("received fatal alert") =>
+            if error.to_string().contains(ALERT) =>
         {
             StoreError::Denied(error.to_string())
         }
@@ -114,6 +117,26 @@ pub(super) fn of_session(error: &NewSessionError) -> StoreError {
             StoreError::Schema(error.to_string())
         }
         _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// Whether a connection broke before the driver could tell why. A client that is refused in TLS 1.3
+/// learns of it only after its own handshake: its first request can be there before the alert.
+pub(super) fn reason_was_lost(error: &NewSessionError) -> bool {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(pool)) = error else {
+        return false;
+    };
+    matches!(pool, ConnectionPoolError::Broken { last_connection_error } if broke(last_connection_error))
+        && !pool.to_string().contains(ALERT)
+}
+
+fn broke(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::BrokenConnection(_) => true,
+        ConnectionError::ConnectionSetupRequestError(setup) => {
+            matches!(setup.error, ConnectionSetupRequestErrorKind::BrokenConnection(_))
+        }
+        _ => false,
     }
 }
 
@@ -163,7 +186,7 @@ fn setup_denies(error: &ConnectionSetupRequestErrorKind) -> bool {
 fn tls_denies(error: &BrokenConnectionError) -> bool {
     let text = error.to_string();
     let about = ["ertificate", "UnknownCA", "AccessDenied"];
-    text.contains("received fatal alert") && about.iter().any(|word| text.contains(word))
+    text.contains(ALERT) && about.iter().any(|word| text.contains(word))
 }
 
 fn io_denies(error: &std::io::Error) -> bool {

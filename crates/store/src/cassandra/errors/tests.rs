@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use scylla::errors::{ConnectionPoolError, RequestAttemptError, WriteType};
+use scylla::errors::{
+    BrokenConnectionErrorKind, ConnectionPoolError, RequestAttemptError, WriteType,
+};
 use scylla::statement::Consistency;
 
 use super::*;
@@ -89,4 +91,20 @@ fn what_trying_again_cannot_help_says_so() {
     assert!(setup_denies(&ConnectionSetupRequestErrorKind::MissingAuthentication));
     assert!(!setup_denies(&ConnectionSetupRequestErrorKind::UnableToAllocStreamId));
     assert!(!denies(&ConnectionError::ConnectTimeout));
+}
+
+#[test]
+fn a_connection_that_broke_without_a_reason_is_opened_again() {
+    let opening = |error| {
+        let pool = ConnectionPoolError::Broken { last_connection_error: error };
+        NewSessionError::MetadataError(MetadataError::ConnectionPoolError(pool))
+    };
+    let broken = |kind: BrokenConnectionErrorKind| ConnectionError::BrokenConnection(kind.into());
+    assert!(reason_was_lost(&opening(broken(BrokenConnectionErrorKind::ChannelError))));
+    let alert = std::io::Error::other(format!("{ALERT}: CertificateRequired"));
+    let refused = opening(broken(BrokenConnectionErrorKind::WriteError(alert)));
+    assert!(!reason_was_lost(&refused));
+    assert!(matches!(of_session(&refused), StoreError::Denied(_)));
+    assert!(!reason_was_lost(&opening(ConnectionError::ConnectTimeout)));
+    assert!(!reason_was_lost(&NewSessionError::EmptyKnownNodesList));
 }
