@@ -52,7 +52,7 @@ struct Said {
 impl Traffic {
     /// Starts it, and waits until every device is connected. What it says goes to `log` too.
     pub(crate) fn start(scene: &Scene, load: Load, log: &Path) -> Result<Self> {
-        let wiring = Wiring { edge: None, told_every_ms: Some(TICK_MS) };
+        let wiring = Wiring { told_every_ms: Some(TICK_MS), ..Wiring::default() };
         let mut soak = Soak::start_wired(&scene.cluster, load, &wiring)?;
         let words = soak.words().context("the soak says nothing")?;
         let mut log = File::create(log).with_context(|| format!("cannot write {log:?}"))?;
@@ -114,7 +114,7 @@ impl Traffic {
 
 /// A soak to its end.
 pub(crate) fn whole(cluster: &Cluster, load: Load) -> Result<Report> {
-    let wiring = Wiring { edge: None, told_every_ms: Some(TICK_MS) };
+    let wiring = Wiring { told_every_ms: Some(TICK_MS), ..Wiring::default() };
     Soak::start_wired(cluster, load, &wiring)?.end()
 }
 

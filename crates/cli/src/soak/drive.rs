@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{FutureExt as _, join_all};
 use iris_client::Draft;
 use iris_core::id::AccountId;
 use iris_core::message::{Address, Bodies};
 use iris_core::seq::ConvSeq;
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connect::connector;
@@ -24,7 +25,7 @@ use super::message::Tag;
 use super::people::{self, Connected, Device};
 use super::progress::Progress;
 use super::report::{GroupReport, Report, Run};
-use super::schedule::Schedule;
+use super::schedule::{Roles, Schedule};
 use super::waits::Longest;
 
 /// How often the schedule is looked at.
@@ -41,6 +42,9 @@ struct Sender<'a> {
     /// When the first message is due, in the board's time.
     from_us: u64,
     connected: &'a [Connected],
+    /// The devices that write: the senders, in their order.
+    writers: Vec<usize>,
+    /// To whom each sender writes.
     to: Vec<AccountId>,
     /// Messages that are due and that a client has not taken yet, by sender.
     waiting: Vec<u64>,
@@ -62,7 +66,9 @@ pub(super) async fn run(
     let devices = people::gather(output, &connector, args, &name).await?;
     let plan = Plan::of(args);
     let board = Board::new(number, args.payload as usize, args.pairs as usize * 2, &plan);
-    let connected = people::connect(&connector, args, &board, &devices).await?;
+    // They take their time from the beginning: what groups are made of is no message.
+    let (pace, pause) = watch::channel(Some(args.slow_pause));
+    let connected = people::connect(&connector, args, &board, &devices, &pause).await?;
     let rate = args.rate;
     output.note(&format!("{} devices are connected; {rate} messages/s", connected.len()));
     let groups = groups::make(output, &plan, &board, &connected, &devices).await?;
@@ -71,14 +77,17 @@ pub(super) async fn run(
     let mut sender = Sender::new(&board, args, &connected, &devices);
     let mut traffic = Traffic::new(&board, args, &connected, plan, groups);
     let cpu = cpu_us();
-    let interrupted = send(output, args, &mut sender, &mut traffic).await?;
+    let mut churn = Churn::new(args, &connected);
+    let interrupted = send(output, args, &mut sender, &mut traffic, &mut churn).await?;
     let (sent_us, cpu_us) = (board.now_us(), cpu_us().saturating_sub(cpu));
+    let churned = churn.done;
+    pace.send_replace(None);
     settle(output, args, &mut sender, &mut traffic).await?;
     let Sender { from_us, lag, held_back, next: offered, .. } = sender;
     let ended_us = board.now_us();
     // What happens from here on is the end's own doing.
     let state = std::mem::take(&mut *board.state());
-    join_all(connected.into_iter().map(|one| timeout(GOODBYE, one.client.close()))).await;
+    join_all(connected.into_iter().map(|one| timeout(GOODBYE, one.close()))).await;
     if let Some(path) = &args.accounts_file {
         people::keep(path, &devices)?;
     }
@@ -93,6 +102,8 @@ pub(super) async fn run(
     let run = Run {
         servers: server.servers.clone(),
         pairs: args.pairs,
+        slow: Roles::of(args).slow(),
+        churned,
         connections: u32::try_from(plan.connected).unwrap_or(u32::MAX),
         rate,
         payload_bytes: args.payload,
@@ -114,6 +125,7 @@ async fn send(
     args: &SoakArgs,
     sender: &mut Sender<'_>,
     traffic: &mut Traffic<'_>,
+    churn: &mut Churn<'_>,
 ) -> Result<bool, Failure> {
     let mut progress = Progress::starting(sender.from_us);
     let mut tell_at = Instant::now() + args.progress;
@@ -125,6 +137,7 @@ async fn send(
             () = sleep_until(tick) => {
                 sender.send_due();
                 traffic.send_due();
+                churn.churn_due();
             }
             signal = &mut interrupt => {
                 signal?;
@@ -138,6 +151,37 @@ async fn send(
         }
     }
     Ok(false)
+}
+
+/// Devices that give their connections up and come back, in turn.
+struct Churn<'a> {
+    connected: &'a [Connected],
+    rate: f64,
+    began: Instant,
+    done: u64,
+}
+
+impl<'a> Churn<'a> {
+    fn new(args: &SoakArgs, connected: &'a [Connected]) -> Self {
+        Self { connected, rate: args.churn.unwrap_or(0.0), began: Instant::now(), done: 0 }
+    }
+
+    fn churn_due(&mut self) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a run has fewer of them than an f64 counts exactly"
+        )]
+        let due = (self.began.elapsed().as_secs_f64() * self.rate) as u64;
+        while self.done < due {
+            let device = usize::try_from(self.done).unwrap_or(usize::MAX) % self.connected.len();
+            // A client that is busy is told later, and one that ended has said so itself.
+            if self.connected[device].handle.reconnect().now_or_never().is_none() {
+                return;
+            }
+            self.done += 1;
+        }
+    }
 }
 
 /// Waits for what is under way.
@@ -178,14 +222,15 @@ impl<'a> Sender<'a> {
         connected: &'a [Connected],
         devices: &[Device],
     ) -> Self {
-        let pairs = args.pairs as usize * 2;
+        let writers = Roles::of(args).writers();
         Self {
             board,
-            schedule: Schedule::new(args.rate, pairs, args.duration),
+            schedule: Schedule::new(args.rate, writers.len(), args.duration),
             from_us: board.now_us(),
             connected,
-            to: (0..pairs).map(|n| devices[n ^ 1].account).collect(),
-            waiting: vec![0; pairs],
+            to: writers.iter().map(|device| devices[device ^ 1].account).collect(),
+            waiting: vec![0; writers.len()],
+            writers,
             waiting_all: 0,
             next: 0,
             lag: Latencies::default(),
@@ -229,19 +274,20 @@ impl<'a> Sender<'a> {
 
     /// Gives a client what waits for it, as far as it takes it.
     fn hand_over(&mut self, sender: usize) {
+        let device = self.writers[sender];
         while self.waiting[sender] > 0 {
             let mut state = self.board.state();
-            let number = state.ledger.next_number(sender);
+            let number = state.ledger.next_number(device);
             let due_us = self.from_us + self.schedule.due_of(sender, number);
-            let direction = u32::try_from(sender).unwrap_or(u32::MAX);
+            let direction = u32::try_from(device).unwrap_or(u32::MAX);
             let tag = Tag { run: self.board.run, direction, number, due_us };
             let draft = draft(&tag, self.to[sender], tag.body(self.board.payload_bytes));
-            if self.connected[sender].handle.try_send(draft).is_err() {
+            if self.connected[device].handle.try_send(draft).is_err() {
                 return;
             }
-            state.ledger.submitted(sender, due_us);
+            state.ledger.submitted(device, due_us);
             let now = self.board.now_us();
-            state.waits[sender].submitted(now);
+            state.waits[device].submitted(now);
             drop(state);
             self.waiting[sender] -= 1;
             self.waiting_all -= 1;

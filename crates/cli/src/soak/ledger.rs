@@ -145,8 +145,8 @@ impl Ledger {
         }
     }
 
-    /// A message arrived that was due at `due`.
-    pub fn delivered(&mut self, direction: usize, number: u64, due: u64, now: u64) {
+    /// A message arrived that was due at `due`; without it, how long it took does not count.
+    pub fn delivered(&mut self, direction: usize, number: u64, due: Option<u64>, now: u64) {
         let found = self.directions.get_mut(direction);
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let Some((direction, known)) = found
@@ -166,7 +166,9 @@ impl Ledger {
             self.counts.reordered += 1;
         }
         direction.arrived = direction.arrived.max(index + 1);
-        self.latencies.e2e.record(now.saturating_sub(due));
+        if let Some(due) = due {
+            self.latencies.e2e.record(now.saturating_sub(due));
+        }
     }
 
     /// The destination refused a message after it had been accepted.

@@ -10,12 +10,14 @@ use data_encoding::HEXLOWER;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iris_client::store::{HistoryMax, MemoryStore, State, Store as _};
 use iris_client::{
-    Client, ClientError, Connector, Credentials, EdgeAddr, Handle, Options, Stop, register,
+    Client, ClientError, Connector, Credentials, EdgeAddr, Event, Handle, Handler as _, Options,
+    Stop, register,
 };
 use iris_core::id::AccountId;
+use iris_runtime::task::Tasks;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::failure::{Failure, unreachable_hint};
 use crate::output::Output;
@@ -23,6 +25,7 @@ use crate::output::Output;
 use super::SoakArgs;
 use super::board::{Board, Reporter, Standing};
 use super::groups::Plan;
+use super::schedule::Roles;
 use super::store::{Account, SoakStore};
 
 /// For how long a server that cannot now is asked again to make an account.
@@ -36,9 +39,33 @@ pub(super) struct Device {
 
 /// A device that is connected.
 pub(super) struct Connected {
-    pub(super) client: Client,
+    running: Running,
     pub(super) handle: Handle,
 }
+
+enum Running {
+    /// Its events are handled as they come.
+    Quick(Client),
+    /// A task takes its events one after another.
+    Slow(Tasks),
+}
+
+impl Connected {
+    /// Ends the device.
+    pub(super) async fn close(self) -> Result<(), ClientError> {
+        match self.running {
+            Running::Quick(client) => client.close().await,
+            Running::Slow(task) => {
+                task.stop();
+                task.ended().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// How long a slow device takes for a message; nothing once it shall hurry.
+pub(super) type Pause = watch::Receiver<Option<Duration>>;
 
 /// Random bytes in letters, for names and passwords.
 pub(super) fn random_name() -> Result<(String, u64), Failure> {
@@ -55,7 +82,7 @@ pub(super) async fn gather(
     args: &SoakArgs,
     run: &str,
 ) -> Result<Vec<Device>, Failure> {
-    let wanted = Plan::of(args).accounts();
+    let wanted = Plan::of(args).connected;
     let mut accounts = match &args.accounts_file {
         Some(path) => read(path)?,
         None => Vec::new(),
@@ -121,13 +148,15 @@ pub(super) async fn connect(
     args: &SoakArgs,
     board: &Arc<Board>,
     devices: &[Device],
+    pause: &Pause,
 ) -> Result<Vec<Connected>, Failure> {
     let until = Instant::now() + args.connect_timeout;
-    let pairs = args.pairs as usize * 2;
+    let (pairs, roles) = (args.pairs as usize * 2, Roles::of(args));
     let there = Plan::of(args).connected;
     let opening = (0..there).map(|n| {
         let partner = (n < pairs).then(|| devices[n ^ 1].account);
-        open(connector, board, &devices[n], (n, there, partner), until)
+        let pause = roles.is_slow(n).then_some(pause);
+        open(connector, board, &devices[n], (n, there, partner, pause), until)
     });
     stream::iter(opening).buffered(usize::from(args.concurrency) * 4).try_collect().await
 }
@@ -136,23 +165,21 @@ async fn open(
     connector: &Connector,
     board: &Arc<Board>,
     device: &Device,
-    (n, count, partner): (usize, usize, Option<AccountId>),
+    (n, count, partner, pause): (usize, usize, Option<AccountId>, Option<&Pause>),
     until: Instant,
 ) -> Result<Connected, Failure> {
     let damaged = || Failure::new("an account in the accounts file is damaged").hint(FRESH);
     let mut state = device.kept.lock().state().ok_or_else(damaged)?;
     loop {
         let (standing, watched) = watch::channel(Standing::Away("no answer".to_owned()));
-        let reporter = Reporter { board: Arc::clone(board), device: n, partner, standing };
-        let client = start(connector, device, state.clone(), reporter, n)?;
+        let is_slow = pause.is_some();
+        let reporter = Reporter { board: Arc::clone(board), device: n, partner, standing, is_slow };
+        let connected = start(connector, device, state.clone(), (reporter, pause), n)?;
         match serving(watched, until).await {
-            Ok(()) => {
-                let handle = client.handle();
-                return Ok(Connected { client, handle });
-            }
+            Ok(()) => return Ok(connected),
             // The file is older than what the last run did: the server's number is the one to go on with.
             Err(Standing::Stopped(Stop::StateTooOld { expected, .. })) => {
-                client.close().await?;
+                connected.close().await?;
                 state.next_client_seq = expected;
             }
             Err(Standing::Stopped(stop)) => {
@@ -175,15 +202,34 @@ fn start(
     connector: &Connector,
     device: &Device,
     state: State,
-    reporter: Reporter,
+    (mut reporter, pause): (Reporter, Option<&Pause>),
     n: usize,
-) -> Result<Client, Failure> {
+) -> Result<Connected, Failure> {
     let edges: &[EdgeAddr] = connector.edges();
     // Both of a pair meet different edges where there are several.
     let edge = edges.get(n % edges.len().max(1)).cloned();
     let store = SoakStore::new(state, Arc::clone(&device.kept));
-    let handler: Option<Box<dyn iris_client::Handler>> = Some(Box::new(reporter));
-    Ok(Client::open(connector, store, Options { handler, edge, ..Options::default() })?)
+    let Some(pause) = pause else {
+        let handler: Option<Box<dyn iris_client::Handler>> = Some(Box::new(reporter));
+        let client =
+            Client::open(connector, store, Options { handler, edge, ..Options::default() })?;
+        return Ok(Connected { handle: client.handle(), running: Running::Quick(client) });
+    };
+    let mut client = Client::open(connector, store, Options { edge, ..Options::default() })?;
+    let (handle, mut pause) = (client.handle(), pause.clone());
+    let task = Tasks::new();
+    task.spawn("slow reader", async move {
+        while let Some(event) = client.next().await {
+            let is_place = matches!(event, Event::Placed(_));
+            reporter.event(event);
+            let longest = *pause.borrow_and_update();
+            if let (true, Some(longest)) = (is_place, longest) {
+                // Whoever shall hurry does so at once. Nobody says so any more after a run's end.
+                let _hurries = timeout(longest, pause.changed()).await.is_ok();
+            }
+        }
+    });
+    Ok(Connected { running: Running::Slow(task), handle })
 }
 
 async fn serving(mut standing: watch::Receiver<Standing>, until: Instant) -> Result<(), Standing> {

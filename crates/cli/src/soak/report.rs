@@ -20,6 +20,10 @@ const LAG_MS_MAX: f64 = 25.0;
 pub(super) struct Run {
     pub(super) servers: Vec<String>,
     pub(super) pairs: u32,
+    /// Devices that only read, and slowly.
+    pub(super) slow: usize,
+    /// Connections that devices gave up and made again.
+    pub(super) churned: u64,
     pub(super) connections: u32,
     pub(super) rate: f64,
     pub(super) payload_bytes: u32,
@@ -44,6 +48,8 @@ pub(super) struct Report {
     violations: Vec<String>,
     servers: Vec<String>,
     pairs: u32,
+    slow: usize,
+    churned: u64,
     connections: u32,
     payload_bytes: u32,
     duration_s: f64,
@@ -204,6 +210,8 @@ impl Report {
             violations,
             servers: run.servers,
             pairs: run.pairs,
+            slow: run.slow,
+            churned: run.churned,
             connections: run.connections,
             payload_bytes: run.payload_bytes,
             duration_s: rounded(seconds),

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::SoakArgs;
+
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Schedule {
@@ -57,9 +59,47 @@ impl Schedule {
     }
 }
 
+/// Which devices of the pairs write. Of the first pairs one only reads, and slowly: the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Roles {
+    slow: usize,
+    devices: usize,
+}
+
+impl Roles {
+    pub(super) fn of(args: &SoakArgs) -> Self {
+        let devices = args.pairs as usize * 2;
+        Self { slow: devices * args.slow as usize / 100, devices }
+    }
+
+    /// How many devices are slow.
+    pub(super) fn slow(&self) -> usize {
+        self.slow
+    }
+
+    pub(super) fn is_slow(&self, device: usize) -> bool {
+        device < self.slow * 2 && device % 2 == 1
+    }
+
+    /// The devices that write, in order.
+    pub(super) fn writers(&self) -> Vec<usize> {
+        (0..self.devices).filter(|device| !self.is_slow(*device)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slow_device_has_a_partner_who_is_not() {
+        for (slow, expected) in [(0, vec![0, 1, 2, 3, 4, 5]), (1, vec![0, 2, 3, 4, 5])] {
+            assert_eq!(Roles { slow, devices: 6 }.writers(), expected);
+        }
+        let half = Roles { slow: 3, devices: 6 };
+        assert_eq!(half.writers(), [0, 2, 4]);
+        assert!((0..6).all(|device| half.is_slow(device) != half.is_slow(device ^ 1)));
+    }
 
     #[test]
     fn messages_come_at_the_rate_and_in_turn() {

@@ -67,6 +67,27 @@ pub struct Report {
     pub e2e_ms: Percentiles,
     /// How the generator did.
     pub generator: Generator,
+    /// Groups, where there were any.
+    pub groups: Option<Groups>,
+}
+
+/// What became of messages to groups.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Groups {
+    /// Messages that were sent.
+    pub messages: u64,
+    /// Arrivals at members, each counted once.
+    pub deliveries: u64,
+    /// Accepted, and not with a member who is there.
+    pub lost: u64,
+    /// At a member again, or at a second place.
+    pub duplicated: u64,
+    /// Behind a later place.
+    pub reordered: u64,
+    /// Times that a member saw places skipped.
+    pub gaps: u64,
+    /// From when a message should have been sent to its delivery.
+    pub e2e_ms: Percentiles,
 }
 
 /// Messages a second.
@@ -74,11 +95,15 @@ pub struct Report {
 pub struct Rate {
     /// Acknowledged ones.
     pub acked: f64,
+    /// Delivered ones.
+    pub delivered: f64,
 }
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
+    /// Of how many.
+    pub count: u64,
     /// The median.
     pub p50: f64,
     /// One of a hundred is worse.
@@ -102,6 +127,8 @@ pub struct Wiring<'a> {
     /// How often it says on its standard error how it goes, in milliseconds; that is then
     /// [`Soak::words`]'s to read instead of the terminal's.
     pub told_every_ms: Option<u32>,
+    /// More options of `iris soak`.
+    pub more: &'a [String],
 }
 
 /// A soak under way. It ends with whoever started it: the next one has the same accounts.
@@ -111,7 +138,7 @@ pub struct Soak(Option<Child>);
 impl Soak {
     /// Starts one with the accounts that earlier ones made; over every edge, or over one.
     pub fn start(cluster: &Cluster, load: Load, edge: Option<&str>) -> Result<Self> {
-        Self::start_wired(cluster, load, &Wiring { edge, told_every_ms: None })
+        Self::start_wired(cluster, load, &Wiring { edge, ..Wiring::default() })
     }
 
     /// The same, with a choice of wiring.
@@ -125,6 +152,7 @@ impl Soak {
             format!("--duration={}s", load.seconds),
             format!("--accounts-file={}", accounts.display()),
         ]);
+        command.args(wiring.more);
         if let Some(edge) = wiring.edge {
             command.env("IRIS_SERVER", edge);
         }

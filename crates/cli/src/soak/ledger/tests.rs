@@ -14,7 +14,7 @@ fn faultless() -> Ledger {
     for n in 0..10u64 {
         for direction in 0..2 {
             ledger.decided(direction, n, true, n * 10_000 + 4_000);
-            ledger.delivered(direction, n, n * 10_000, n * 10_000 + 6_000);
+            ledger.delivered(direction, n, Some(n * 10_000), n * 10_000 + 6_000);
         }
     }
     ledger
@@ -54,8 +54,8 @@ fn a_lost_message_is_found_among_later_ones() {
         ledger.submitted(0, n);
         ledger.decided(0, n, true, 10 + n);
     }
-    ledger.delivered(0, 0, 0, 20);
-    ledger.delivered(0, 2, 2, 21);
+    ledger.delivered(0, 0, Some(0), 20);
+    ledger.delivered(0, 2, Some(2), 21);
     let counts = counts(ledger);
     assert_eq!((counts.lost, counts.reordered, counts.duplicated), (1, 0, 0));
 }
@@ -73,7 +73,7 @@ fn what_was_never_acknowledged_is_not_lost_but_undecided() {
 fn what_arrived_before_its_ack_is_not_lost() {
     let mut ledger = Ledger::new(1);
     ledger.submitted(0, 0);
-    ledger.delivered(0, 0, 0, 5);
+    ledger.delivered(0, 0, Some(0), 5);
     assert!(!ledger.is_settled());
     ledger.decided(0, 0, true, 6);
     assert!(ledger.is_settled());
@@ -83,7 +83,7 @@ fn what_arrived_before_its_ack_is_not_lost() {
 #[test]
 fn a_duplicate_is_found() {
     let mut ledger = faultless();
-    ledger.delivered(1, 4, 0, 300_000);
+    ledger.delivered(1, 4, Some(0), 300_000);
     let counts = counts(ledger);
     assert_eq!((counts.duplicated, counts.reordered, counts.delivered), (1, 0, 20));
 }
@@ -96,7 +96,7 @@ fn another_order_is_found() {
         ledger.decided(0, n, true, 10 + n);
     }
     for n in [0, 2, 1, 3] {
-        ledger.delivered(0, n, n, 20);
+        ledger.delivered(0, n, Some(n), 20);
     }
     let counts = counts(ledger);
     assert_eq!((counts.reordered, counts.lost, counts.duplicated), (1, 0, 0));
@@ -105,8 +105,8 @@ fn another_order_is_found() {
 #[test]
 fn what_nobody_sent_is_found() {
     let mut ledger = faultless();
-    ledger.delivered(0, 10, 0, 300_000);
-    ledger.delivered(7, 0, 0, 300_000);
+    ledger.delivered(0, 10, Some(0), 300_000);
+    ledger.delivered(7, 0, Some(0), 300_000);
     ledger.strayed();
     ledger.noticed(0, 99);
     assert_eq!(counts(ledger).unexpected, 4);
@@ -118,7 +118,7 @@ fn what_was_refused_must_not_arrive() {
     ledger.submitted(0, 0);
     ledger.decided(0, 0, false, 5);
     assert!(ledger.is_settled());
-    ledger.delivered(0, 0, 0, 6);
+    ledger.delivered(0, 0, Some(0), 6);
     let counts = counts(ledger);
     assert_eq!((counts.refused, counts.unexpected, counts.delivered), (1, 1, 0));
 }
@@ -187,7 +187,7 @@ fn latency_counts_from_when_a_message_was_due() {
     // Due at 0, given to a client that took none for two seconds.
     ledger.submitted(0, 0);
     ledger.decided(0, 0, true, 2_005_000);
-    ledger.delivered(0, 0, 0, 2_007_000);
+    ledger.delivered(0, 0, Some(0), 2_007_000);
     let recent = ledger.take_recent_acks();
     assert!((recent.percentiles().max - 2005.0).abs() < 3.0);
     assert_eq!(ledger.take_recent_acks().count(), 0);
