@@ -1,6 +1,6 @@
 //! What a connection that does nothing costs an edge.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use xtask::cluster::{
@@ -8,7 +8,7 @@ use xtask::cluster::{
     soak::{Load, Soak},
 };
 
-use crate::{machine::tcp_socket_bytes, messages::soak};
+use crate::{machine::tcp_socket_bytes, messages::soak, pause};
 
 /// After so long every device is connected and quiet.
 const SETTLED: Duration = Duration::from_secs(20);
@@ -54,9 +54,4 @@ fn new_edges(cluster: &Cluster) -> Result<()> {
 
 fn memory(cluster: &Cluster) -> Result<u64> {
     cluster.pods("edge")?.iter().map(|pod| cluster.memory(pod, "edge")).sum()
-}
-
-fn pause(time: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "nothing else runs in this thread")]
-    thread::sleep(time);
 }

@@ -84,6 +84,9 @@ struct Up {
     /// How many members Iris's own etcd has
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     etcd_members: u8,
+    /// Into how many shards accounts are divided: a power of two, for ever [default: the manifest's]
+    #[arg(long, value_name = "N", value_parser = shard_count)]
+    shards: Option<u32>,
     /// Use the existing cluster of this context instead
     #[arg(long, value_name = "NAME", requires = "registry")]
     context: Option<String>,
@@ -212,17 +215,33 @@ fn run_program(name: &str, rest: Rest) -> Result<u8> {
     Cmd::new(program).args(rest.args).dir(repository).interactive()
 }
 
-/// The simulator's core has the defects that it must find, and nothing else may have them.
+fn shard_count(text: &str) -> Result<u32, String> {
+    let count = text.parse().map_err(|_| format!("not a number: {text:?}"))?;
+    let fits = (1..=65_536).contains(&count) && u32::is_power_of_two(count);
+    fits.then_some(count).ok_or_else(|| "a power of two, at most 65536".to_owned())
+}
+
+/// The simulator's core has the defects that it must find, and nothing else may have them; the shells
+/// have them if one is asked for.
 fn run_simulator(rest: Rest) -> Result<u8> {
-    let run = ["run", "--quiet", "--release", "-p", test::SIMULATOR, "--"];
     let repository = crate::env::Env::open()?.repo;
-    Cmd::new("cargo").args(run).args(rest.args).dir(repository).interactive()
+    let shells = rest.args.first().is_some_and(|first| first == "shells");
+    if shells && !rest.args.iter().any(|word| word.to_string_lossy().starts_with("--defect")) {
+        return run_program("iris-shells", Rest { args: rest.args.into_iter().skip(1).collect() });
+    }
+    let run = Cmd::new("cargo").args(["run", "--quiet", "--release"]);
+    let run = match shells {
+        true => run.args(["-p", "iris-shells", "--features", "mutations", "--"]),
+        false => run.args(["-p", test::SIMULATOR, "--"]),
+    };
+    run.args(rest.args.iter().skip(usize::from(shells))).dir(repository).interactive()
 }
 
 fn bring_up(args: Up) -> Result<()> {
     let options = up::Options {
         nodes: args.nodes,
         etcd_members: args.etcd_members,
+        shards: args.shards,
         existing: args.context.zip(args.registry),
         extent: match (args.bare, args.skip_demo) {
             (true, _) => up::Extent::Bare,

@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) nodes: u8,
     /// How many members Iris's own etcd has.
     pub(crate) etcd_members: u8,
+    /// Shards of Iris's cluster; the manifest says how many unless this does.
+    pub(crate) shards: Option<u32>,
     /// An existing cluster's context and the registry that it gets its images from.
     pub(crate) existing: Option<(String, String)>,
     /// How far to go.
@@ -201,7 +203,8 @@ pub(crate) fn image(target: &str, executable: Option<PathBuf>) -> Result<String>
         Backend::Local { plan } => u8::try_from(plan.nodes().count())?,
         Backend::Kind | Backend::Context { .. } => 1,
     };
-    let options = Options { nodes, etcd_members: 1, existing: None, extent: Extent::Iris };
+    let options =
+        Options { nodes, etcd_members: 1, shards: None, existing: None, extent: Extent::Iris };
     iris::deliver_one(&Job { env, options }, target, executable)
 }
 

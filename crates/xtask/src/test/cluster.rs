@@ -48,8 +48,13 @@ pub(super) fn run(plan: &mut Plan<'_>, keep: bool) -> Result<()> {
 
 /// As the cluster that is up was asked for, or the default.
 fn options(before: Option<&State>) -> up::Options {
-    let default =
-        up::Options { nodes: 3, etcd_members: 1, existing: None, extent: up::Extent::Iris };
+    let default = up::Options {
+        nodes: 3,
+        etcd_members: 1,
+        shards: None,
+        existing: None,
+        extent: up::Extent::Iris,
+    };
     let Some(state) = before else { return default };
     let asked = up::Options { etcd_members: state.etcd_members, ..default };
     match &state.backend {

@@ -4,7 +4,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{
     super::{Job, UpStep, always},
@@ -42,7 +42,7 @@ pub(super) fn steps() -> Vec<UpStep> {
             after: &["operator", "cassandra-secrets", "etcd-certificates"],
             remedy: "cargo xtask kubectl -n iris get events",
             is_done: always,
-            run: |job| job.apply(fs::read(job.env.repo_file(QUICKSTART))?),
+            run: quickstart,
         },
         UpStep {
             name: "iris-ready",
@@ -74,6 +74,23 @@ fn operator(job: &Job) -> Result<()> {
     helm(job, "iris", &values)?;
     let rollout = ["-n", SYSTEM, "rollout", "status", "deployment/iris-operator"];
     job.kubectl()?.args(rollout).arg(format!("--timeout={}s", PATIENCE.as_secs())).run()
+}
+
+fn quickstart(job: &Job) -> Result<()> {
+    let manifest = fs::read_to_string(job.env.repo_file(QUICKSTART))?;
+    let manifest = match job.options.shards {
+        Some(shards) => with_shards(&manifest, shards)?,
+        None => manifest,
+    };
+    job.apply(manifest.into_bytes())
+}
+
+/// The manifest, with another number of shards.
+fn with_shards(manifest: &str, shards: u32) -> Result<String> {
+    let line = manifest.lines().find(|line| line.trim_start().starts_with("shardCount:"));
+    let line = line.with_context(|| format!("{QUICKSTART} has no shardCount"))?;
+    let indent = &line[..line.len() - line.trim_start().len()];
+    Ok(manifest.replacen(line, &format!("{indent}shardCount: {shards}"), 1))
 }
 
 fn ready(job: &Job) -> Result<()> {
@@ -128,4 +145,16 @@ fn renew(job: &Job) -> Result<()> {
         cluster.wait(NAMESPACE, &there, "condition=Ready", PATIENCE)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_shards_is_replaced_where_it_is() {
+        let changed = with_shards("spec:\n  shardCount: 64\n  other: 64\n", 2048).unwrap();
+        assert_eq!(changed, "spec:\n  shardCount: 2048\n  other: 64\n");
+        assert!(with_shards("spec: {}\n", 2).is_err());
+    }
 }
