@@ -70,7 +70,7 @@ struct What {
     /// Run every cell
     #[arg(long)]
     all: bool,
-    /// Run a few cells of different kinds, in a minute or two
+    /// Run the few cells that `cargo xtask test` runs
     #[arg(long)]
     short: bool,
     /// End every fault that somebody left behind

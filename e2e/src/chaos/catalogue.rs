@@ -201,7 +201,8 @@ pub const FAULTS: &[Fault] = &[
         "two owners do not reach each other, everybody else reaches both, 15 s",
         packets(Peer::NextOwner, Way::Both, Fate::Drop, 15),
     ),
-    deposing(
+    // Its lease ends, and it serves on: with a stream to the leader it is alive.
+    fault(
         "partition-etcd",
         "an owner and etcd, both ways, longer than the owner's lease of 5 s, 20 s",
         packets(Peer::Etcd, Way::Both, Fate::Drop, 20),
@@ -329,7 +330,8 @@ pub const LEFT_OUT: &[LeftOut] = &[LeftOut {
               pods of a node share the machine's clock; `cargo xtask sim` makes clocks jump",
 }];
 
-/// A few cells that take a minute or two: one of packets, and one of a kill, crossed with moves.
+/// The cells that `cargo xtask test` runs: one of packets, and one of a kill, crossed with moves. What
+/// stands still for long, and what of the whole region dies, its other scenarios have.
 pub const SHORT: &[(&str, Column)] =
     &[("partition-one-way-in", Column::Alone), ("kill-owner", Column::Move)];
 

@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::disallowed_types, reason = "the cluster's time is real, and no runtime is here")]
 
+mod chaos;
 mod metrics;
 mod moves;
 mod outages;
