@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use iris_coord::election::{Candidate, Elected};
+use iris_net::TcpListener;
 use iris_proto::control::owners_server::OwnersServer;
 use iris_proto::control::region_server::RegionServer;
 use iris_proto::control::routing_server::RoutingServer;
@@ -15,7 +16,6 @@ use iris_runtime::admin::Health;
 use iris_runtime::rpc::{self, MESSAGE_BYTES_MAX};
 use iris_runtime::task::Tasks;
 use prost::Message as _;
-use tokio::net::TcpListener;
 
 use crate::leader::{Deps, Leadership, lead};
 use crate::services::{Lead, OwnersService, RegionService, RoutingService};

@@ -49,8 +49,7 @@ impl ControlPlane {
     async fn next_replica(&self) -> String {
         let mut addresses = Vec::new();
         for name in self.service.split(',') {
-            let look_up =
-                tokio::time::timeout(LOOKUP_PATIENCE, tokio::net::lookup_host(name)).await;
+            let look_up = tokio::time::timeout(LOOKUP_PATIENCE, iris_net::lookup_host(name)).await;
             if let Ok(Ok(found)) = look_up {
                 addresses.extend(found);
             }

@@ -2,9 +2,7 @@
 //!
 //! - [`region`]: a whole region in the test's own process, over real sockets and TLS, with any store
 //!   and any coordination: for what needs no Kubernetes.
-//! - [`traffic`]: people who write to each other, and a ledger of it.
 //! - [`chaos`]: every fault there is on the local cluster, each under traffic and with proof.
 
 pub mod chaos;
 pub mod region;
-pub mod traffic;

@@ -2,8 +2,6 @@
 //! tokens between them. Each part can be started, ended and killed by itself.
 
 mod control;
-mod keys;
-mod operator;
 mod parts;
 mod relay;
 
@@ -20,7 +18,10 @@ use iris_core::shard::Policy;
 use iris_dataplane::token::{SigningKeys, Tokens, VerifyingKeys};
 use iris_runtime::clock::{SharedClock, SystemClock};
 use iris_runtime::local_pki::LocalPki;
+use iris_runtime::tls::Role;
 use iris_store::SharedStore;
+use iris_testing::keys;
+use iris_testing::operator::Operator;
 use tempfile::TempDir;
 
 pub use control::ControlReplica;
@@ -136,6 +137,18 @@ impl Region {
     /// The file with the authority that signs what clients are shown.
     pub fn ca(&self) -> &Path {
         &self.ca
+    }
+
+    /// Whoever asks the control plane for moves.
+    ///
+    /// # Panics
+    /// When no certificate can be made.
+    #[expect(clippy::expect_used, reason = "a test's authority signs what the test asks for")]
+    pub fn operator(&self) -> Operator {
+        let identity = self.pki.identity(Role::Operator, "operator");
+        let replicas = self.control.iter();
+        let replicas = replicas.map(|replica| (replica.pod.clone(), replica.address.clone()));
+        Operator::new(identity.expect("an operator's certificate"), replicas.collect())
     }
 
     /// What holds for all shards.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_crds::IrisRegion;
+use iris_net::TcpListener;
 use iris_proto::issuer::issuer_server::{Issuer, IssuerServer};
 use iris_proto::issuer::{IssueReply, IssueRequest};
 use iris_runtime::clock::SharedClock;
@@ -23,7 +24,6 @@ use prometheus::IntCounterVec;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 

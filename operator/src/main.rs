@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
+use iris_net::TcpListener;
 use iris_operator::context::BuiltIn;
 use iris_operator::control::Dns;
 use iris_operator::hub::Scope;
@@ -14,7 +15,6 @@ use iris_runtime::clock::SystemClock;
 use iris_runtime::config::ports;
 use iris_runtime::task::Tasks;
 use iris_runtime::{shutdown, telemetry};
-use tokio::net::TcpListener;
 
 /// The Kubernetes operator of Iris.
 ///

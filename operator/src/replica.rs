@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iris_net::TcpListener;
 use iris_runtime::admin::{self, Health};
 use iris_runtime::backoff::Backoff;
 use iris_runtime::clock::SharedClock;
@@ -18,7 +19,6 @@ use iris_runtime::tls::{MaterialError, Role};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::{Client, Config};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::apply::Applier;

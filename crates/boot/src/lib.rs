@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use iris_core::id::ShardCount;
+use iris_net::TcpListener;
 use iris_runtime::admin::{self, Health};
 use iris_runtime::backoff::Backoff;
 use iris_runtime::clock::{SharedClock, SystemClock};
@@ -17,7 +18,6 @@ use iris_runtime::identity::{self, Source};
 use iris_runtime::metrics::Metrics;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::Identity;
-use tokio::net::TcpListener;
 
 pub use depend::{cassandra_config, coord, etcd_config, store};
 

@@ -1,6 +1,6 @@
 //! Coordination inside one process: for tests, simulation and first contact.
 //!
-//! Leases end by tokio's clock, so paused time works. Nothing runs in the background: what is due is
+//! Leases end by tokio's clock, so paused time works, or by one that is given. Nothing runs in the background: what is due is
 //! done by whoever looks next, and a watcher wakes by itself when a lease may have ended.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,13 +20,14 @@ use crate::{Commit, Coord, CoordError, Event, Guard, LeaseId, Revision, Versione
 const HISTORY_MAX: usize = 10_000;
 
 /// See the module.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryCoord {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// How much time went by since it began.
+    elapsed: Box<dyn Fn() -> Duration + Send + Sync>,
     state: Mutex<State>,
     /// The newest revision: wakes watchers.
     news: watch::Sender<i64>,
@@ -52,13 +53,27 @@ struct Kept {
 
 struct Lease {
     ttl: Duration,
-    ends: Instant,
+    ends: Duration,
+}
+
+impl Default for MemoryCoord {
+    fn default() -> Self {
+        let began = Instant::now();
+        Self::with_clock(move || began.elapsed())
+    }
 }
 
 impl MemoryCoord {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store whose leases end by a clock that tells how much time went by: where those who
+    /// share the store are in runtimes of different times.
+    pub fn with_clock(elapsed: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let (state, news) = (Mutex::default(), watch::Sender::default());
+        Self { shared: Arc::new(Shared { elapsed: Box::new(elapsed), state, news }) }
     }
 
     /// From now on every call fails and every watch breaks, as if nobody answered; or no longer.
@@ -76,11 +91,12 @@ impl MemoryCoord {
     /// Does something to the state as it is now, and tells the watchers.
     fn with<T>(
         &self,
-        act: impl FnOnce(&mut State) -> Result<T, CoordError>,
+        act: impl FnOnce(&mut State, Duration) -> Result<T, CoordError>,
     ) -> Result<T, CoordError> {
         let mut state = self.shared.state.lock();
-        state.expire();
-        let result = if state.down { Err(unavailable()) } else { act(&mut state) };
+        let now = (self.shared.elapsed)();
+        state.expire(now);
+        let result = if state.down { Err(unavailable()) } else { act(&mut state, now) };
         let revision = state.revision;
         drop(state);
         self.shared.news.send_if_modified(|known| std::mem::replace(known, revision) != revision);
@@ -93,8 +109,7 @@ fn unavailable() -> CoordError {
 }
 
 impl State {
-    fn expire(&mut self) {
-        let now = Instant::now();
+    fn expire(&mut self, now: Duration) {
         let ended: Vec<_> =
             self.leases.iter().filter(|(_, lease)| lease.ends <= now).map(|(id, _)| *id).collect();
         for id in ended {
@@ -207,36 +222,36 @@ fn key_of(event: &Event) -> &str {
 #[async_trait]
 impl Coord for MemoryCoord {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, CoordError> {
-        self.with(|state| Ok(state.values.get(key).map(|kept| versioned(key, kept))))
+        self.with(|state, _| Ok(state.values.get(key).map(|kept| versioned(key, kept))))
     }
 
     async fn list(&self, prefix: &str) -> Result<(Vec<Versioned>, Revision), CoordError> {
-        self.with(|state| Ok((state.found(prefix), Revision(state.revision))))
+        self.with(|state, _| Ok((state.found(prefix), Revision(state.revision))))
     }
 
     async fn commit(&self, guards: &[Guard], writes: &[Write]) -> Result<Commit, CoordError> {
-        self.with(|state| state.commit(guards, writes))
+        self.with(|state, _| state.commit(guards, writes))
     }
 
     async fn grant(&self, ttl: Duration) -> Result<LeaseId, CoordError> {
-        self.with(|state| {
+        self.with(|state, now| {
             state.last_lease += 1;
             let id = LeaseId(state.last_lease);
-            state.leases.insert(id, Lease { ttl, ends: Instant::now() + ttl });
+            state.leases.insert(id, Lease { ttl, ends: now + ttl });
             Ok(id)
         })
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<(), CoordError> {
-        self.with(|state| {
+        self.with(|state, now| {
             let lease = state.leases.get_mut(&lease).ok_or(CoordError::LeaseGone)?;
-            lease.ends = Instant::now() + lease.ttl;
+            lease.ends = now + lease.ttl;
             Ok(())
         })
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), CoordError> {
-        self.with(|state| {
+        self.with(|state, _| {
             if !state.leases.contains_key(&lease) {
                 return Err(CoordError::LeaseGone);
             }
@@ -250,7 +265,7 @@ impl Coord for MemoryCoord {
         prefix: &str,
         after: Revision,
     ) -> Result<BoxStream<'static, Result<Event, CoordError>>, CoordError> {
-        self.with(|_| Ok(()))?;
+        self.with(|_, _| Ok(()))?;
         let watcher = Watcher {
             coord: self.clone(),
             prefix: prefix.to_owned(),
@@ -286,9 +301,9 @@ impl Watcher {
         }
     }
 
-    fn look(&mut self) -> Result<(Vec<Event>, Option<Instant>), CoordError> {
+    fn look(&mut self) -> Result<(Vec<Event>, Option<Duration>), CoordError> {
         let coord = self.coord.clone();
-        coord.with(|state| {
+        coord.with(|state, now| {
             if self.seen < state.forgotten {
                 return Err(CoordError::Compacted);
             }
@@ -296,15 +311,15 @@ impl Watcher {
             let ours = new.filter(|event| key_of(event).starts_with(&self.prefix));
             let events = ours.cloned().collect();
             self.seen = self.seen.max(state.revision);
-            Ok((events, state.leases.values().map(|lease| lease.ends).min()))
+            Ok((events, state.leases.values().map(|lease| lease.ends.saturating_sub(now)).min()))
         })
     }
 
     /// Until something changed, or a lease may have ended.
-    async fn wait(&mut self, due: Option<Instant>) {
+    async fn wait(&mut self, due: Option<Duration>) {
         let due = async {
             match due {
-                Some(due) => tokio::time::sleep_until(due).await,
+                Some(due) => tokio::time::sleep(due).await,
                 None => std::future::pending().await,
             }
         };

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use hyper_util::rt::TokioIo;
+use iris_net::{TcpListener, TcpStream};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;

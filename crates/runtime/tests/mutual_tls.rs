@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says where it failed")]
 
+use iris_net::TcpListener;
 use iris_proto::issuer::issuer_client::IssuerClient;
 use iris_proto::issuer::issuer_server::{Issuer, IssuerServer};
 use iris_proto::issuer::{IssueReply, IssueRequest};
@@ -9,7 +10,6 @@ use iris_runtime::local_pki::LocalPki;
 use iris_runtime::rpc::{self, RpcError};
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::{Identity, Role};
-use tokio::net::TcpListener;
 use tonic::{Code, Request, Response, Status};
 
 /// Answers owners with their pod's name, and nobody else.

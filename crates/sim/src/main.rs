@@ -24,7 +24,8 @@ Examples:
   cargo xtask sim --seed 4711           one of them, with what happened in it
   cargo xtask sim replay FILE           a plan that was kept
   cargo xtask sim defects               known defects of the protocol: each must be found
-  cargo xtask sim planted               histories with violations: each must be found";
+  cargo xtask sim planted               histories with violations: each must be found
+  cargo xtask sim shells --seeds 200    worlds of the shells that ship; `--help` there says more";
 
 #[derive(Debug, Subcommand)]
 enum Command {

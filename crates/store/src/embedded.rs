@@ -10,6 +10,7 @@ mod derived;
 mod directory;
 mod disk;
 mod log;
+mod weather;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +19,19 @@ use async_trait::async_trait;
 
 use crate::{HealthStore, StoreError, StoreReport};
 use disk::Disk;
+use weather::Sky;
+
+pub use weather::{Access, Answer, Fate, Weather};
 
 /// What this program writes; it refuses what a later one wrote.
 const FORMAT: u32 = 1;
 
 /// A store in a directory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EmbeddedStore {
     disk: Arc<Disk>,
+    /// Of a store in memory: what becomes of each access.
+    sky: Option<Arc<Sky>>,
 }
 
 impl EmbeddedStore {
@@ -35,7 +41,12 @@ impl EmbeddedStore {
         let opened = tokio::task::spawn_blocking(move || Disk::open(&directory, FORMAT)).await;
         let disk = Arc::new(opened.map_err(disk::interrupted)??);
         disk.sync().await?;
-        Ok(Self { disk })
+        Ok(Self { disk, sky: None })
+    }
+
+    /// An empty store in memory, for simulations: the model of a database in this weather.
+    pub fn simulated(weather: impl Weather) -> Self {
+        Self { disk: Arc::new(Disk::in_memory()), sky: Some(Arc::new(Sky::new(weather))) }
     }
 
     /// Reads, away from the threads that must not wait.
@@ -43,11 +54,32 @@ impl EmbeddedStore {
         &self,
         work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.access(Access::Read, work).await
+    }
+
+    async fn access<T: Send + 'static>(
+        &self,
+        access: Access,
+        work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if let Some(sky) = &self.sky {
+            return sky.access(&self.disk, access, work).await;
+        }
         let disk = Arc::clone(&self.disk);
         tokio::task::spawn_blocking(move || work(&disk)).await.map_err(disk::interrupted)?
     }
 
-    /// Writes, or reads what decides who may write: what is seen is on the disk.
+    /// Writes, and waits until it is on the disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.access(Access::Write, work).await?;
+        self.disk.sync().await?;
+        Ok(done)
+    }
+
+    /// Reads what decides who may write: what is seen is on the disk.
     async fn settled<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
@@ -55,6 +87,12 @@ impl EmbeddedStore {
         let done = self.read(work).await?;
         self.disk.sync().await?;
         Ok(done)
+    }
+}
+
+impl std::fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedStore").field("disk", &self.disk).finish_non_exhaustive()
     }
 }
 

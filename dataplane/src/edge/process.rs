@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use iris_net::TcpListener;
 use iris_runtime::admin::Health;
 use iris_runtime::clock::SharedClock;
 use iris_runtime::metrics::Metrics;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::Identity;
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpListener;
 
 use super::admission::Admission;
 use super::config::EdgeConfig;

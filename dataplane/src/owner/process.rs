@@ -8,6 +8,7 @@ use iris_coord::SharedCoord;
 use iris_core::engine::Snapshot;
 use iris_core::id::{LaneId, LaneNo, SessionId};
 use iris_core::seq::BlockSeq;
+use iris_net::TcpListener;
 use iris_proto::control::{Load, SessionInfo};
 use iris_proto::coordinated::Session;
 use iris_proto::peer::directory_server::DirectoryServer;
@@ -22,7 +23,6 @@ use iris_runtime::rpc;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::Identity;
 use iris_store::SharedStore;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::acquire::Acquirer;

@@ -4,11 +4,11 @@ use iris_controlplane::leader::Deps;
 use iris_controlplane::metrics::ControlMetrics;
 use iris_controlplane::replica::{Replica, ReplicaConfig};
 use iris_core::seq::HomeGen;
+use iris_net::TcpListener;
 use iris_runtime::admin::Health;
 use iris_runtime::metrics::Metrics;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::Role;
-use tokio::net::TcpListener;
 
 use super::Region;
 

@@ -9,11 +9,11 @@ use iris_dataplane::control::ControlPlane;
 use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
 use iris_dataplane::route::{self, Routes};
+use iris_net::TcpListener;
 use iris_runtime::admin::Health;
 use iris_runtime::metrics::Metrics;
 use iris_runtime::task::Tasks;
 use iris_runtime::tls::{self, Role};
-use tokio::net::TcpListener;
 
 use super::Region;
 

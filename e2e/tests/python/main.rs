@@ -51,7 +51,7 @@ async fn a_client_written_from_the_page_loses_nothing() {
     let store = Arc::new(EmbeddedStore::open(files.path()).await.unwrap());
     let shape = Shape::default();
     let mut region = Region::start(shape, store, Arc::new(MemoryCoord::new())).await.unwrap();
-    region.all_served().await.unwrap();
+    region.operator().all_served().await.unwrap();
     region.ready().await.unwrap();
 
     let printed = files.path().join("ledger.json");
@@ -70,7 +70,7 @@ async fn a_client_written_from_the_page_loses_nothing() {
             let dead = region.owners.remove(0);
             dead.kill().await;
             region.start_owner(&dead.pod).await.unwrap();
-            region.all_served().await.unwrap();
+            region.operator().all_served().await.unwrap();
             deaths += 1;
         }
     };

@@ -7,7 +7,7 @@ use iris_client::place::{Content, Place};
 use iris_client::store::{HistoryMax, MemoryStore, Store as _};
 use iris_client::{Carrier, Client, Credentials, Event, Options, Outcome};
 use iris_e2e::region::Shape;
-use iris_e2e::traffic::register;
+use iris_testing::traffic::register;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 

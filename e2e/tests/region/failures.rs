@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iris_coord::memory::MemoryCoord;
 use iris_e2e::region::{Region, Shape};
-use iris_e2e::traffic::Traffic;
+use iris_testing::traffic::Traffic;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -19,7 +19,7 @@ async fn the_first_owner_dies(region: &mut Region) {
     let dead = region.owners.remove(0);
     dead.kill().await;
     region.start_owner(&dead.pod).await.unwrap();
-    region.all_served().await.unwrap();
+    region.operator().all_served().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,11 +44,12 @@ async fn owners_die_with_shards_that_came_back() {
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 16, PERIOD).await.unwrap();
     for _ in 0..4 {
-        let state = region.describe().await.unwrap();
+        let operator = region.operator();
+        let state = operator.describe().await.unwrap();
         let pods: Vec<_> = region.owners.iter().map(|owner| owner.pod.clone()).collect();
         let moves = state.shards.iter().map(|shard| {
             let target = pods.iter().find(|pod| **pod != shard.pod).unwrap();
-            region.try_move(shard.shard, target)
+            operator.try_move(shard.shard, target)
         });
         futures::future::join_all(moves).await.into_iter().for_each(|moved| drop(moved.unwrap()));
         sleep(Duration::from_millis(300)).await;
@@ -66,18 +67,19 @@ async fn owners_die_while_they_hand_over() {
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, PERIOD).await.unwrap();
     for _ in 0..4 {
-        let state = region.all_served().await.unwrap();
+        let operator = region.operator();
+        let state = operator.all_served().await.unwrap();
         let dead = region.owners.remove(0);
         let target = region.owners[0].pod.clone();
         let leaving = state.shards.iter().filter(|shard| shard.pod == dead.pod);
-        let moves = leaving.map(|shard| region.try_move(shard.shard, &target));
+        let moves = leaving.map(|shard| operator.try_move(shard.shard, &target));
         // Each is ordered, some are under way, none is waited for.
         let moves = futures::future::join_all(moves);
         let _ended = tokio::time::timeout(Duration::from_millis(200), moves).await;
         dead.kill().await;
         let died = tokio::time::Instant::now();
         region.start_owner(&dead.pod).await.unwrap();
-        region.all_served().await.unwrap();
+        region.operator().all_served().await.unwrap();
         assert!(died.elapsed() < Duration::from_secs(10), "{:?}", died.elapsed());
     }
     traffic.end().await.unwrap();
@@ -109,14 +111,14 @@ async fn the_leading_control_plane_dies_and_an_owner_after_it() {
     let (mut region, _files) = start(Shape { control: 2, owners: 3, ..Shape::default() }).await;
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 4, PERIOD).await.unwrap();
-    let leader = region.describe().await.unwrap().leader;
+    let leader = region.operator().describe().await.unwrap().leader;
     let place = region.control.iter().position(|replica| replica.pod == leader).unwrap();
     region.control.remove(place).kill().await;
     sleep(Duration::from_millis(500)).await;
     let dead = region.owners.remove(0);
     let pod = dead.pod.clone();
     dead.kill().await;
-    let state = region.served_without(&pod).await.unwrap();
+    let state = region.operator().served_without(&pod).await.unwrap();
     assert_ne!(state.leader, leader);
     traffic.end().await.unwrap();
     region.stop().await;

@@ -30,7 +30,7 @@ async fn start(shape: Shape) -> (Region, TempDir) {
 async fn start_over(shape: Shape, store: SharedStore, coord: SharedCoord) -> Region {
     telemetry::init(LogFormat::Text);
     let region = Region::start(shape, store, coord).await.unwrap();
-    region.all_served().await.unwrap();
+    region.operator().all_served().await.unwrap();
     region.ready().await.unwrap();
     region
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iris_e2e::region::Shape;
-use iris_e2e::traffic::Traffic;
 use iris_proto::control::MovePhase;
+use iris_testing::traffic::Traffic;
 
 use crate::start;
 
@@ -14,10 +14,11 @@ async fn every_shard_moves_twice_and_nobody_loses_anything() {
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
     for _ in 0..2 {
-        let state = region.describe().await.unwrap();
+        let operator = region.operator();
+        let state = operator.describe().await.unwrap();
         for shard in &state.shards {
             let target = if shard.pod == "owner-0" { "owner-1" } else { "owner-0" };
-            let moved = region.move_shard(shard.shard, target).await.unwrap();
+            let moved = operator.move_shard(shard.shard, target).await.unwrap();
             assert_eq!(moved.committed_epoch, shard.epoch + 1, "{moved:?}");
         }
     }
@@ -34,10 +35,11 @@ async fn many_shards_move_at_once_and_every_move_succeeds() {
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
     for _ in 0..3 {
-        let state = region.describe().await.unwrap();
+        let operator = region.operator();
+        let state = operator.describe().await.unwrap();
         let moves = state.shards.iter().map(|shard| {
             let target = if shard.pod == "owner-0" { "owner-1" } else { "owner-0" };
-            region.try_move(shard.shard, target)
+            operator.try_move(shard.shard, target)
         });
         for moved in futures::future::join_all(moves).await {
             let moved = moved.unwrap();
@@ -55,7 +57,7 @@ async fn an_owner_that_leaves_is_emptied_first() {
     let traffic = Traffic::start(&connector, 4, Duration::from_millis(20)).await.unwrap();
     let leaver = region.owners.remove(0);
     leaver.end().await;
-    region.served_without("owner-0").await.unwrap();
+    region.operator().served_without("owner-0").await.unwrap();
     let report = traffic.end().await.unwrap();
     assert!(report.longest_wait < Duration::from_secs(2), "{report:?}");
     region.stop().await;

@@ -7,7 +7,7 @@ use iris_coord::memory::MemoryCoord;
 use iris_core::id::{LaneId, LaneNo, SessionId};
 use iris_core::seq::BlockSeq;
 use iris_e2e::region::{Region, Relay, Shape};
-use iris_e2e::traffic::Traffic;
+use iris_testing::traffic::Traffic;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -39,14 +39,14 @@ async fn an_owner_that_hears_of_its_fence_late_acknowledges_nothing() {
     region.start_edge_through(network.address.clone(), "edge").await.unwrap();
     region.ready().await.unwrap();
     for shard in 0..region.shape.shards {
-        region.move_shard(shard, "zombie").await.unwrap();
+        region.operator().move_shard(shard, "zombie").await.unwrap();
     }
     let connector = region.connector().unwrap();
     let traffic = Traffic::start(&connector, 8, Duration::from_millis(20)).await.unwrap();
     sleep(Duration::from_millis(500)).await;
     late.set(true);
     network.cut();
-    region.served_without("zombie").await.unwrap();
+    region.operator().served_without("zombie").await.unwrap();
     sleep(Duration::from_secs(1)).await;
     let zombie = region.owners.iter().find(|owner| owner.pod == "zombie").unwrap();
     let above = blocks_above_seals(&region, zombie.session()).await;

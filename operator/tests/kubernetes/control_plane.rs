@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use iris_net::TcpListener;
 use iris_operator::control::Directory;
 use iris_operator::pki::authority::Authority;
 use iris_operator::pki::leaf;
@@ -22,7 +23,6 @@ use iris_runtime::task::Tasks;
 use iris_runtime::tls::{Identity, Material, PeerName, Role};
 use k8s_openapi::api::core::v1::Secret;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 /// What a shard is, and where.

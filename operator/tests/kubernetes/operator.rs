@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iris_crds::conditions::{self, Condition};
+use iris_net::TcpListener;
 use iris_operator::context::BuiltIn;
 use iris_operator::hub::Scope;
 use iris_operator::leader::Election;
@@ -21,7 +22,6 @@ use kube::discovery::ApiResource;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::control_plane::ControlPlane;
 use crate::server::{Server, eventually, repository, server};

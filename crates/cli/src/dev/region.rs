@@ -19,6 +19,7 @@ use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
 use iris_dataplane::route::{self, Routes};
 use iris_dataplane::token::{SigningKeys, Tokens, VerifyingKeys};
+use iris_net::TcpListener;
 use iris_runtime::admin::Health;
 use iris_runtime::clock::{SharedClock, SystemClock};
 use iris_runtime::local_pki::LocalPki;
@@ -27,7 +28,6 @@ use iris_runtime::task::Tasks;
 use iris_runtime::tls::Role;
 use iris_store::SharedStore;
 use iris_store::embedded::EmbeddedStore;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;

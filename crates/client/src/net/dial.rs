@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use iris_net::TcpStream;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -111,8 +111,8 @@ async fn handshake(
 }
 
 async fn tcp(edge: &EdgeAddr) -> Result<TcpStream, String> {
-    let found = tokio::net::lookup_host((edge.dialled(), edge.port())).await;
-    let mut addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
+    let found = iris_net::lookup_host((edge.dialled(), edge.port())).await;
+    let mut addresses = found.map_err(|error| error.to_string())?;
     // A name with many addresses is a pool: whoever comes takes any of them.
     fastrand::shuffle(&mut addresses);
     let mut last = "no address".to_owned();

@@ -25,7 +25,7 @@ impl ControlStore for EmbeddedStore {
     }
 
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError> {
-        self.settled(move |disk| {
+        self.write(move |disk| {
             let _lock = disk.lock(&prefix(shard));
             let before = head(disk, shard)?.map_or(Epoch(0), |head| head.epoch);
             if row.epoch != before.next() {
@@ -44,7 +44,7 @@ impl ControlStore for EmbeddedStore {
         epoch: Epoch,
         released_block: BlockSeq,
     ) -> Result<Cas, StoreError> {
-        self.settled(move |disk| {
+        self.write(move |disk| {
             let _lock = disk.lock(&prefix(shard));
             let open = |head: &EpochRow| head.epoch == epoch && head.released_block.is_none();
             let Some(head) = head(disk, shard)?.filter(open) else {
@@ -58,7 +58,7 @@ impl ControlStore for EmbeddedStore {
     }
 
     async fn seal(&self, lane: LaneId, end: BlockSeq) -> Result<BlockSeq, StoreError> {
-        self.settled(move |disk| {
+        self.write(move |disk| {
             let key = seal_key(lane);
             let _lock = disk.lock(&key);
             if let Some(decided) = disk.get(&key)? {

@@ -139,7 +139,7 @@ impl DerivedStore for EmbeddedStore {
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
         let (shard, flush) = (shard.shard, flush.clone());
-        self.settled(move |disk| {
+        self.write(move |disk| {
             let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
             let mut batch = disk.batch();
             groups::write_logs(disk, &mut batch, &flush)?;

@@ -15,7 +15,7 @@ impl DirectoryStore for EmbeddedStore {
         record: &HandleRecord,
     ) -> Result<HandleClaim, StoreError> {
         let (key, record) = (packed(key), encode(record));
-        self.settled(move |disk| {
+        self.write(move |disk| {
             let _lock = disk.lock(&key);
             if let Some(taken) = disk.get(&key)? {
                 return decode(&taken).map(HandleClaim::Taken);

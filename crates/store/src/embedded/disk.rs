@@ -1,13 +1,16 @@
-//! The disk: an ordered map whose writes are durable once [`Disk::sync`] returned.
+//! The disk: an ordered map whose writes are durable once [`Disk::sync`] returned. In a simulation it
+//! is one in memory, which outlives whoever writes to it.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::task::JoinError;
 
 use super::codec::{Packed, Parts, Tag};
@@ -18,14 +21,19 @@ const STRIPES: usize = 64;
 
 /// See the module.
 pub(super) struct Disk {
-    database: Database,
-    rows: Keyspace,
+    kept: Kept,
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
     /// How many writes were handed to the journal.
     written: AtomicU64,
     /// How many of them are on the disk. Whoever holds it syncs for everybody who waits.
     synced: Arc<tokio::sync::Mutex<u64>>,
+}
+
+/// Where the rows are.
+enum Kept {
+    Files { database: Database, rows: Keyspace },
+    Memory(RwLock<BTreeMap<Vec<u8>, Bytes>>),
 }
 
 impl std::fmt::Debug for Disk {
@@ -44,16 +52,23 @@ impl Disk {
         let rows = database
             .keyspace("rows", KeyspaceCreateOptions::default)
             .map_err(|error| unopened(directory, &error))?;
-        let disk = Self {
-            database,
-            rows,
+        let disk = Self::of(Kept::Files { database, rows });
+        disk.check_format(directory, format)?;
+        Ok(disk)
+    }
+
+    pub(super) fn in_memory() -> Self {
+        Self::of(Kept::Memory(RwLock::default()))
+    }
+
+    fn of(kept: Kept) -> Self {
+        Self {
+            kept,
             stripes: std::iter::repeat_with(Mutex::default).take(STRIPES).collect(),
             hasher: RandomState::new(),
             written: AtomicU64::new(0),
             synced: Arc::default(),
-        };
-        disk.check_format(directory, format)?;
-        Ok(disk)
+        }
     }
 
     fn check_format(&self, directory: &Path, format: u32) -> Result<(), StoreError> {
@@ -79,8 +94,13 @@ impl Disk {
     }
 
     pub(super) fn get(&self, key: &Packed) -> Result<Option<Bytes>, StoreError> {
-        let found = self.rows.get(key.bytes()).map_err(unread)?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        match &self.kept {
+            Kept::Files { rows, .. } => {
+                let found = rows.get(key.bytes()).map_err(unread)?;
+                Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+            }
+            Kept::Memory(rows) => Ok(rows.read().get(key.bytes()).cloned()),
+        }
     }
 
     pub(super) fn put(&self, key: &Packed, value: Packed) -> Result<(), StoreError> {
@@ -90,49 +110,93 @@ impl Disk {
     }
 
     pub(super) fn batch(&self) -> Batch {
-        Batch { writes: self.database.batch(), rows: self.rows.clone() }
+        match &self.kept {
+            Kept::Files { database, rows } => {
+                Batch::Files { writes: database.batch(), rows: rows.clone() }
+            }
+            Kept::Memory(_) => Batch::Memory(Vec::new()),
+        }
     }
 
     /// Every write of a batch or none, in memory at once and on the disk with the next sync.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        batch.writes.commit().map_err(|error| StoreError::Unknown(error.to_string()))?;
+        match (batch, &self.kept) {
+            (Batch::Files { writes, .. }, _) => {
+                writes.commit().map_err(|error| StoreError::Unknown(error.to_string()))?;
+            }
+            (Batch::Memory(writes), Kept::Memory(rows)) => {
+                let mut rows = rows.write();
+                for (key, value) in writes {
+                    match value {
+                        Some(value) => drop(rows.insert(key, value)),
+                        None => drop(rows.remove(&key)),
+                    }
+                }
+            }
+            (Batch::Memory(_), Kept::Files { .. }) => {
+                return Err(StoreError::Unavailable("a batch of another disk".to_owned()));
+            }
+        }
         self.written.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
     /// The rows `from..=upto`, ascending.
     pub(super) fn range(&self, from: &Packed, upto: &Packed) -> Rows<'_> {
-        let rows = self.rows.range(from.bytes()..=upto.bytes());
-        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+        match &self.kept {
+            Kept::Files { rows, .. } => {
+                let rows = rows.range(from.bytes()..=upto.bytes());
+                Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+            }
+            Kept::Memory(rows) => {
+                copied(rows, from.bytes().to_vec()..=upto.bytes().to_vec(), false)
+            }
+        }
     }
 
     /// The rows from one key to another, descending.
     pub(super) fn backwards(&self, from: &Packed, upto: &Packed) -> Rows<'_> {
-        let rows = self.rows.range(from.bytes()..=upto.bytes()).rev();
-        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+        match &self.kept {
+            Kept::Files { rows, .. } => {
+                let rows = rows.range(from.bytes()..=upto.bytes()).rev();
+                Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+            }
+            Kept::Memory(rows) => copied(rows, from.bytes().to_vec()..=upto.bytes().to_vec(), true),
+        }
     }
 
     /// The rows of a prefix, descending.
     pub(super) fn newest(&self, prefix: &Packed) -> Rows<'_> {
-        let rows = self.rows.prefix(prefix.bytes()).rev();
-        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+        match &self.kept {
+            Kept::Files { rows, .. } => {
+                let rows = rows.prefix(prefix.bytes()).rev();
+                Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+            }
+            Kept::Memory(rows) => copied(rows, below(prefix.bytes()), true),
+        }
     }
 
     /// The rows of a prefix, ascending.
     pub(super) fn all(&self, prefix: &Packed) -> Rows<'_> {
-        let rows = self.rows.prefix(prefix.bytes());
-        Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+        match &self.kept {
+            Kept::Files { rows, .. } => {
+                let rows = rows.prefix(prefix.bytes());
+                Rows(Box::new(rows.map(|row| row.into_inner().map(shared).map_err(unread))))
+            }
+            Kept::Memory(rows) => copied(rows, below(prefix.bytes()), false),
+        }
     }
 
     /// Returns once everything that was written before is on the disk.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
+        let Kept::Files { database, .. } = &self.kept else { return Ok(()) };
         let mine = self.written.load(Ordering::Acquire);
         let mut synced = Arc::clone(&self.synced).lock_owned().await;
         if *synced >= mine {
             return Ok(());
         }
         let everything = self.written.load(Ordering::Acquire);
-        let database = self.database.clone();
+        let database = database.clone();
         let done = tokio::task::spawn_blocking(move || {
             let done = database.persist(PersistMode::SyncAll);
             if done.is_ok() {
@@ -157,19 +221,55 @@ impl Iterator for Rows<'_> {
 }
 
 /// Writes that happen together.
-pub(super) struct Batch {
-    writes: OwnedWriteBatch,
-    rows: Keyspace,
+pub(super) enum Batch {
+    Files {
+        writes: OwnedWriteBatch,
+        rows: Keyspace,
+    },
+    /// What each key becomes; nothing is removed.
+    Memory(Vec<(Vec<u8>, Option<Bytes>)>),
 }
 
 impl Batch {
     pub(super) fn put(&mut self, key: &Packed, value: Packed) {
-        self.writes.insert(&self.rows, key.bytes(), value.into_vec());
+        match self {
+            Self::Files { writes, rows } => writes.insert(rows, key.bytes(), value.into_vec()),
+            Self::Memory(writes) => {
+                writes.push((key.bytes().to_vec(), Some(value.into_vec().into())));
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.writes.remove(&self.rows, key);
+        match self {
+            Self::Files { writes, rows } => writes.remove(rows, key),
+            Self::Memory(writes) => writes.push((key.to_vec(), None)),
+        }
     }
+}
+
+/// Every key with a prefix. Keys are shorter than what is filled up with here.
+fn below(prefix: &[u8]) -> RangeInclusive<Vec<u8>> {
+    let mut last = prefix.to_vec();
+    last.resize(prefix.len() + 256, u8::MAX);
+    prefix.to_vec()..=last
+}
+
+fn copied(
+    rows: &RwLock<BTreeMap<Vec<u8>, Bytes>>,
+    range: RangeInclusive<Vec<u8>>,
+    backwards: bool,
+) -> Rows<'static> {
+    if range.is_empty() {
+        return Rows(Box::new(std::iter::empty()));
+    }
+    let rows = rows.read();
+    let row = |(key, value): (&Vec<u8>, &Bytes)| Ok((Bytes::copy_from_slice(key), value.clone()));
+    let mut found: Vec<_> = rows.range(range).map(row).collect();
+    if backwards {
+        found.reverse();
+    }
+    Rows(Box::new(found.into_iter()))
 }
 
 fn shared((key, value): (fjall::UserKey, fjall::UserValue)) -> (Bytes, Bytes) {

@@ -13,7 +13,7 @@ use crate::{LogRow, LogStore, StoreError};
 impl LogStore for EmbeddedStore {
     async fn open_session(&self, session: SessionId, lanes: u8) -> Result<(), StoreError> {
         let key = Packed::key(Tag::Lanes).raw(&session.to_bytes());
-        self.settled(move |disk| disk.put(&key, Packed::value().u8(lanes))).await
+        self.write(move |disk| disk.put(&key, Packed::value().u8(lanes))).await
     }
 
     async fn lanes(&self, session: SessionId) -> Result<Option<u8>, StoreError> {
@@ -30,7 +30,7 @@ impl LogStore for EmbeddedStore {
     async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
         let value = Packed::value().raw(&row.prev.0).raw(&row.block);
         let key = key(lane, row.seq);
-        self.settled(move |disk| disk.put(&key, value)).await
+        self.write(move |disk| disk.put(&key, value)).await
     }
 
     async fn tail(&self, lane: LaneId, limit: usize) -> Result<Vec<LogRow>, StoreError> {
@@ -65,7 +65,7 @@ impl LogStore for EmbeddedStore {
     async fn fence(&self, session: SessionId, by: SessionId) -> Result<(), StoreError> {
         let key = Packed::key(Tag::Fence).raw(&session.to_bytes());
         let value = Packed::value().raw(&by.to_bytes());
-        self.settled(move |disk| disk.put(&key, value)).await
+        self.write(move |disk| disk.put(&key, value)).await
     }
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {

@@ -17,11 +17,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("iris-crds", &[]),
     ("iris-proto", &["iris-core"]),
     ("iris-coord", &[]),
+    ("iris-net", &[]),
     ("iris-store", &["iris-core", "iris-proto"]),
-    ("iris-runtime", &["iris-core", "iris-proto"]),
-    ("iris-boot", &["iris-core", "iris-coord", "iris-runtime", "iris-store"]),
-    ("iris-client", &["iris-core", "iris-proto"]),
-    ("iris-operator", &["iris-core", "iris-proto", "iris-crds", "iris-runtime"]),
+    ("iris-runtime", &["iris-core", "iris-proto", "iris-net"]),
+    ("iris-boot", &["iris-core", "iris-coord", "iris-net", "iris-runtime", "iris-store"]),
+    ("iris-client", &["iris-core", "iris-proto", "iris-net"]),
+    ("iris-operator", &["iris-core", "iris-proto", "iris-crds", "iris-net", "iris-runtime"]),
     ("iris-controlplane", SERVER),
     ("iris-dataplane", SERVER),
     (
@@ -31,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "iris-proto",
             "iris-client",
             "iris-crds",
+            "iris-net",
             // `iris dev` is a region in one process.
             "iris-coord",
             "iris-store",
@@ -43,11 +45,19 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a process of a region is made of.
-const SERVER: &[&str] =
-    &["iris-core", "iris-proto", "iris-coord", "iris-store", "iris-runtime", "iris-boot"];
+const SERVER: &[&str] = &[
+    "iris-core",
+    "iris-proto",
+    "iris-coord",
+    "iris-store",
+    "iris-net",
+    "iris-runtime",
+    "iris-boot",
+];
 
 /// Packages of ours for tests and measurements: nothing ships them, and nothing depends on them.
-const OUTSIDE: &[&str] = &["iris-e2e", "iris-bench", "iris-sim", "iris-model", "iris-testing"];
+const OUTSIDE: &[&str] =
+    &["iris-e2e", "iris-bench", "iris-sim", "iris-shells", "iris-model", "iris-testing"];
 
 /// Libraries that only some of ours may use.
 const RESERVED: &[(&str, &[&str])] = &[
@@ -58,6 +68,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("k8s-openapi", &["iris-operator", "iris-crds", "iris-cli"]),
     ("jsonwebtoken", &["iris-dataplane"]),
     ("argon2", &["iris-dataplane"]),
+    ("turmoil", &["iris-shells"]),
 ];
 
 /// What the core may never have: anything that waits, asks the system or draws lots.

@@ -8,11 +8,11 @@ use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use iris_client::place::{Content, Place};
 use iris_client::store::{HistoryMax, MemoryStore};
-use iris_client::{Client, Connector, Credentials, Event, Options, Outcome};
+use iris_client::{Client, ClientError, Connector, Credentials, Event, Options, Outcome};
 use iris_core::id::AccountId;
 use iris_runtime::task::Tasks;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 /// Whatever is on its way arrives within this time once everything is whole.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -22,11 +22,19 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Of what a member heard, so much is told when it fails.
 const NEWS_MAX: usize = 12;
 
-/// A person on a device without a disk.
+/// A person on a device without a disk. Who is told to come back does.
 pub async fn register(connector: &Connector, handle: &str) -> anyhow::Result<Client> {
     let who = Credentials::new(handle, "a long password", "test");
-    let store = MemoryStore::new(HistoryMax::PERSON);
-    Ok(Client::register(connector, store, &who, Options::default()).await?)
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let store = MemoryStore::new(HistoryMax::PERSON);
+        match Client::register(connector, store, &who, Options::default()).await {
+            Err(ClientError::TryLater { retry_after_ms, .. }) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(u64::from(retry_after_ms))).await;
+            }
+            registered => return Ok(registered?),
+        }
+    }
 }
 
 /// Traffic that runs until it is ended.
@@ -151,7 +159,7 @@ async fn member(
                     quiet_since = Instant::now();
                 }
             }
-            () = tokio::time::sleep(Duration::from_millis(100)), if !sending => {}
+            () = sleep(Duration::from_millis(100)), if !sending => {}
         }
         if !sending && receipts.is_empty() {
             own.send_if_modified(|known| known.replace(member.accepted).is_none());

@@ -5,13 +5,19 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-pub(super) struct TokenKeys {
-    pub(super) signing: String,
-    pub(super) kid: String,
-    pub(super) jwks: Vec<u8>,
+/// A key that signs tokens, and the document by which they are checked.
+#[derive(Debug)]
+pub struct TokenKeys {
+    /// The private key, as PEM.
+    pub signing: String,
+    /// Its name.
+    pub kid: String,
+    /// The document.
+    pub jwks: Vec<u8>,
 }
 
-pub(super) fn token_keys() -> anyhow::Result<TokenKeys> {
+/// A new key.
+pub fn token_keys() -> anyhow::Result<TokenKeys> {
     let pair = Ed25519KeyPair::generate()?;
     let der: Pkcs8V1Der<'_> = pair.as_der()?;
     let body = STANDARD.encode(der.as_ref());

@@ -8,22 +8,33 @@ use iris_proto::control::{
     DescribeRequest, ExecuteMoveRequest, MovePhase, MoveState, RegionState, ShardPhase, ShardState,
 };
 use iris_runtime::rpc;
-use iris_runtime::tls::Role;
+use iris_runtime::tls::{Identity, Role};
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
-use super::Region;
+/// Somebody who asks the control plane as the operator does.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    identity: Identity,
+    /// The replicas' pods and addresses.
+    replicas: Vec<(String, String)>,
+}
 
 /// Anything that takes longer is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A move may keep its source from taking sends for so long.
 const FENCE_MS_MAX: u32 = 5_000;
 
-impl Region {
+impl Operator {
+    /// With a certificate of the operator's; of a control plane with these replicas, by pod and address.
+    pub fn new(identity: Identity, replicas: Vec<(String, String)>) -> Self {
+        Self { identity, replicas }
+    }
+
     /// The leader's view of the region.
     pub async fn describe(&self) -> anyhow::Result<RegionState> {
-        for replica in &self.control {
-            if let Ok(mut client) = self.ask(&replica.address).await
+        for (_, address) in &self.replicas {
+            if let Ok(mut client) = self.ask(address).await
                 && let Ok(state) = client.describe(DescribeRequest {}).await
             {
                 return Ok(state.into_inner());
@@ -62,9 +73,9 @@ impl Region {
             max_fence_ms: FENCE_MS_MAX,
             operator_term: 1,
         };
-        let leader = self.control.iter().find(|replica| replica.pod == found.leader);
-        let leader = leader.context("the leader is a stranger")?;
-        Ok(self.ask(&leader.address).await?.execute_move(order).await?.into_inner())
+        let leader = self.replicas.iter().find(|(pod, _)| *pod == found.leader);
+        let (_, address) = leader.context("the leader is a stranger")?;
+        Ok(self.ask(address).await?.execute_move(order).await?.into_inner())
     }
 
     /// Waits until every shard is served.
@@ -90,8 +101,7 @@ impl Region {
     }
 
     async fn ask(&self, address: &str) -> anyhow::Result<RegionClient<Channel>> {
-        let identity = self.pki.identity(Role::Operator, "operator")?;
-        let channel = rpc::connect(&identity, Role::ControlPlane, address).await?;
+        let channel = rpc::connect(&self.identity, Role::ControlPlane, address).await?;
         Ok(RegionClient::new(channel))
     }
 }

@@ -1,0 +1,193 @@
+//! What breaks in a world, when, and for how long: drawn from its seed before it begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turmoil::Sim;
+
+use crate::ground::Ground;
+use crate::hosts::{CONTROLS, EDGES, OWNERS, names};
+
+/// People write for so long.
+const OVER: Duration = Duration::from_secs(16);
+/// From one fault to the next, in seconds.
+const APART_S: std::ops::Range<f64> = 0.2..2.5;
+
+/// Something that breaks.
+#[derive(Debug, Clone, PartialEq)]
+enum Fault {
+    /// A process dies without a word, and comes back.
+    Dies(String),
+    /// What two hosts send each other is lost.
+    Cut(String, String),
+    /// What one host sends another is lost.
+    CutOneWay(String, String),
+    /// What two hosts send each other comes only later.
+    Held(String, String),
+    /// The database answers late, not at all, or not what happened.
+    Foul,
+    /// Nobody reaches etcd.
+    NoEtcd,
+}
+
+impl Fault {
+    fn draw(random: &mut fastrand::Rng) -> (Self, Duration) {
+        let mut seconds =
+            |from: f64, upto: f64| Duration::from_secs_f64(from + random.f64() * (upto - from));
+        let (short, long, dead) = (seconds(0.3, 3.0), seconds(0.5, 7.0), seconds(0.1, 3.0));
+        match random.u8(0..12) {
+            0..4 => (Self::Dies(server(random)), dead),
+            4 => {
+                let (one, other) = two(random);
+                (Self::Cut(one, other), long)
+            }
+            5 => {
+                let (one, other) = two(random);
+                (Self::CutOneWay(one, other), long)
+            }
+            6 | 7 => {
+                let (one, other) = two(random);
+                (Self::Held(one, other), long)
+            }
+            8..11 => (Self::Foul, short),
+            _ => (Self::NoEtcd, long),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Dies(_) => "a process died",
+            Self::Cut(..) => "two hosts were cut off from each other",
+            Self::CutOneWay(..) => "a host was not heard by another",
+            Self::Held(..) => "what two hosts sent came late",
+            Self::Foul => "the database was unwell",
+            Self::NoEtcd => "nobody reached etcd",
+        }
+    }
+}
+
+fn server(random: &mut fastrand::Rng) -> String {
+    let all: Vec<_> = names("owner", OWNERS)
+        .chain(names("edge", EDGES))
+        .chain(names("control", CONTROLS))
+        .collect();
+    all[random.usize(..all.len())].clone()
+}
+
+/// Two hosts that talk to each other.
+fn two(random: &mut fastrand::Rng) -> (String, String) {
+    let owner = format!("owner-{}", random.usize(..OWNERS));
+    let other = match random.u8(0..4) {
+        0 => format!("control-{}", random.usize(..CONTROLS)),
+        1 => format!("edge-{}", random.usize(..EDGES)),
+        2 => return ("people".to_owned(), format!("edge-{}", random.usize(..EDGES))),
+        _ => {
+            let others: Vec<_> = names("owner", OWNERS).filter(|name| *name != owner).collect();
+            others[random.usize(..others.len())].clone()
+        }
+    };
+    if random.bool() { (owner, other) } else { (other, owner) }
+}
+
+/// What breaks in a world.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    faults: Vec<(Duration, Fault, Duration)>,
+    /// People write for so long.
+    pub(crate) over: Duration,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut at, mut faults) = (Duration::from_millis(500), Vec::new());
+        while at < OVER {
+            let (fault, length) = Fault::draw(&mut random);
+            faults.push((at, fault, length));
+            let apart = APART_S.start + random.f64() * (APART_S.end - APART_S.start);
+            at += Duration::from_secs_f64(apart);
+        }
+        Self { faults, over: OVER }
+    }
+}
+
+/// The faults of a world as it goes on.
+pub(crate) struct Faults {
+    ground: Arc<Ground>,
+    /// What is still to come, the next one last.
+    coming: Vec<(Duration, Fault, Duration)>,
+    /// What has to end, and when.
+    present: Vec<(Duration, Fault)>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Faults {
+    pub(crate) fn new(plan: &Plan, ground: &Arc<Ground>) -> Self {
+        let coming = plan.faults.iter().rev().cloned().collect();
+        Self { ground: Arc::clone(ground), coming, present: Vec::new(), counts: BTreeMap::new() }
+    }
+
+    /// How often each struck.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.counts.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    /// Begins and ends what is due.
+    pub(crate) fn strike(&mut self, sim: &mut Sim<'_>) {
+        let now = sim.elapsed();
+        while let Some(at) = self.present.iter().position(|(until, _)| *until <= now) {
+            let (_, fault) = self.present.swap_remove(at);
+            self.end(sim, &fault);
+        }
+        let Some(began) = self.ground.began() else { return };
+        while let Some((at, ..)) = self.coming.last() {
+            if began + *at > now {
+                return;
+            }
+            let Some((_, fault, length)) = self.coming.pop() else { return };
+            // One that is there already stays as it is.
+            if self.present.iter().all(|(_, present)| !touches(present, &fault)) {
+                self.begin(sim, &fault);
+                *self.counts.entry(fault.name()).or_default() += 1;
+                self.present.push((now + length, fault));
+            }
+        }
+    }
+
+    fn begin(&self, sim: &mut Sim<'_>, fault: &Fault) {
+        match fault {
+            Fault::Dies(host) => sim.crash(host.as_str()),
+            Fault::Cut(one, other) => sim.partition(one.as_str(), other.as_str()),
+            Fault::CutOneWay(from, to) => sim.partition_oneway(from.as_str(), to.as_str()),
+            Fault::Held(one, other) => sim.hold(one.as_str(), other.as_str()),
+            Fault::Foul => self.ground.sky.set_foul(true),
+            Fault::NoEtcd => self.ground.etcd.set_down(true),
+        }
+    }
+
+    fn end(&self, sim: &mut Sim<'_>, fault: &Fault) {
+        match fault {
+            Fault::Dies(host) => sim.bounce(host.as_str()),
+            Fault::Cut(one, other) => sim.repair(one.as_str(), other.as_str()),
+            Fault::CutOneWay(from, to) => sim.repair_oneway(from.as_str(), to.as_str()),
+            Fault::Held(one, other) => sim.release(one.as_str(), other.as_str()),
+            Fault::Foul => self.ground.sky.set_foul(false),
+            Fault::NoEtcd => self.ground.etcd.set_down(false),
+        }
+    }
+}
+
+/// Whether the end of one would be that of the other.
+fn touches(one: &Fault, other: &Fault) -> bool {
+    let hosts = |fault: &Fault| match fault {
+        Fault::Dies(host) => vec![host.clone()],
+        Fault::Cut(one, other) | Fault::CutOneWay(one, other) | Fault::Held(one, other) => {
+            let mut both = vec![one.clone(), other.clone()];
+            both.sort_unstable();
+            both
+        }
+        Fault::Foul | Fault::NoEtcd => vec![fault.name().to_owned()],
+    };
+    hosts(one) == hosts(other)
+}

@@ -1,0 +1,57 @@
+//! The weather of a world's database: fair, or foul for a while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use iris_store::embedded::{Access, Answer, Fate, Weather};
+use parking_lot::Mutex;
+
+use crate::ground::elapsed;
+
+/// How late a write may be that nobody waits for.
+const LATE_MAX: Duration = Duration::from_secs(4);
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Sky {
+    foul: Arc<AtomicBool>,
+    random: Arc<Mutex<fastrand::Rng>>,
+}
+
+impl Sky {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { foul: Arc::default(), random: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))) }
+    }
+
+    pub(crate) fn set_foul(&self, foul: bool) {
+        self.foul.store(foul, Ordering::Release);
+    }
+}
+
+impl Weather for Sky {
+    fn elapsed(&self) -> Duration {
+        elapsed()
+    }
+
+    fn fate(&self, _: Access) -> Fate {
+        let mut random = self.random.lock();
+        let after = Duration::from_micros(random.u64(300..3_000));
+        if !self.foul.load(Ordering::Acquire) {
+            return Fate { after, answer: Answer::Done };
+        }
+        // A timeout takes as long as Cassandra's own.
+        let timeout = Duration::from_millis(random.u64(100..2_000));
+        match random.u8(0..20) {
+            0 | 1 => Fate { after: timeout, answer: Answer::Unavailable },
+            2 => Fate { after: timeout, answer: Answer::Unknown },
+            3 => Fate { after: timeout, answer: Answer::Lost },
+            4 => {
+                let by = Duration::from_secs_f64(random.f64() * LATE_MAX.as_secs_f64());
+                Fate { after: timeout, answer: Answer::Late(by) }
+            }
+            5..8 => Fate { after: after * 100, answer: Answer::Done },
+            _ => Fate { after, answer: Answer::Done },
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The shells that ship keep their promise in worlds where everything breaks.
+
+use std::collections::BTreeMap;
+
+use iris_shells::over_seeds;
+
+/// What a commit has time for; `cargo xtask sim shells` runs as many as are wanted.
+const SEEDS: u64 = 60;
+
+#[test]
+fn the_shells_lose_nothing_in_any_world() {
+    let (mut accepted, mut wrong) = (0, Vec::new());
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    over_seeds(1..SEEDS + 1, || {}, &mut |seed, outcome| {
+        let outcome = outcome?;
+        match outcome.ledger {
+            Ok(report) => accepted += report.accepted,
+            Err(error) => wrong.push((seed, error)),
+        }
+        for (fault, count) in outcome.faults {
+            *faults.entry(fault).or_default() += count;
+        }
+        Ok(())
+    })
+    .unwrap();
+    println!("{accepted} messages; {faults:?}");
+    assert!(wrong.is_empty(), "`cargo xtask sim shells --seed N` runs one again: {wrong:#?}");
+    assert!(accepted > 1_000 * SEEDS, "only {accepted} messages");
+    assert!(faults.len() >= 7 && faults.values().all(|count| *count > 0), "too quiet: {faults:?}");
+}
