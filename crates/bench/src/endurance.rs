@@ -21,6 +21,8 @@ const SLOW_PERCENT: u32 = 10;
 const CHURN: u32 = 2;
 /// From one death of an owner to the next.
 const CYCLE: Duration = Duration::from_secs(90);
+/// Accounts are made, and devices connected, in this time.
+const TRAFFIC_MAX: Duration = Duration::from_secs(600);
 /// Before this memory still grows to what it is at work: a third of the run.
 const WARM_UP: u32 = 3;
 
@@ -49,6 +51,7 @@ impl Run {
     /// Kills one owner over and over, and moves shards to it as soon as it is back. The memory of the
     /// pods that live on is read once in a turn, each time after the same events.
     fn watch(cluster: &Cluster, length: Duration) -> Result<Self> {
+        await_traffic(cluster)?;
         let began = Instant::now();
         let all = cluster.pods("owner")?;
         let victim = all.last().context("there is no owner")?.clone();
@@ -87,9 +90,9 @@ impl Run {
         let mut text = format!(
             "\n## Endurance\n\n{minutes} minutes with {RATE} messages a second of {PAIRS} pairs, {SLOW_PERCENT} % of \
              the devices reading one message a second, {CHURN} devices a second coming back on a new \
-             connection ({} connections in all). {} was killed {} times, and {} shards moved back to \
+             connection ({} were made again in all). {} was killed {} times, and {} shards moved back to \
              it while they were in use. Acked {}, delivered {}; lost {}, duplicated {}, reordered {}, \
-             gaps {}.\n\nMemory of the pods that lived on, by their control groups, once in a turn of {} s; the \
+             gaps {}; the generator {}.\n\nMemory of the pods that lived on, by their control groups, once in a turn of {} s; the \
              first third is warming up. Slopes by least squares, with their standard errors.\n\n\
              | pod | after warming up, MB | at the end, MB | slope, % an hour |\n|---|---|---|---|\n",
             report.reconnects,
@@ -102,6 +105,7 @@ impl Run {
             report.duplicated,
             report.reordered,
             report.gaps,
+            if report.generator.bottleneck { "did not keep up" } else { "kept up" },
             CYCLE.as_secs(),
         );
         let from = f64::from(minutes) / 60.0 / f64::from(WARM_UP);
@@ -120,6 +124,20 @@ impl Run {
             )?;
         }
         Ok(text)
+    }
+}
+
+/// Waits until people write: a soak may have their accounts to make.
+fn await_traffic(cluster: &Cluster) -> Result<()> {
+    let accepted = || cluster.metric("owner", "iris_messages_accepted_total");
+    let until = Instant::now() + TRAFFIC_MAX;
+    loop {
+        let before = accepted()?;
+        pause(Duration::from_secs(5));
+        if accepted()? - before > f64::from(RATE) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "nobody writes");
     }
 }
 

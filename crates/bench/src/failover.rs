@@ -41,8 +41,9 @@ pub(crate) fn section(cluster: &Cluster, kills: u32, rate: u32) -> Result<String
          messages a second of {PAIRS} pairs. It served {} shards at least, {} in the median, {} at most. \
          An interruption is a time of 100 ms and more in which a writer had something unanswered and no \
          answer came; those of writers whom a death did not touch are among them.\n\n\
-         | interruptions | p50 ms | p99 ms | max ms | all acks p50 ms | acked | lost, duplicated, reordered |\n\
-         |---|---|---|---|---|---|---|\n| {} | {:.0} | {:.0} | {:.0} | {:.1} | {} | {}, {}, {} |\n",
+         | interruptions | p50 ms | p99 ms | max ms | all acks p50 ms | acked | lost, duplicated, reordered | \
+         generator kept up |\n|---|---|---|---|---|---|---|---|\n\
+         | {} | {:.0} | {:.0} | {:.0} | {:.1} | {} | {}, {}, {} | {} |\n",
         served.first().unwrap_or(&0),
         served.get(served.len() / 2).unwrap_or(&0),
         served.last().unwrap_or(&0),
@@ -55,5 +56,6 @@ pub(crate) fn section(cluster: &Cluster, kills: u32, rate: u32) -> Result<String
         report.lost,
         report.duplicated,
         report.reordered,
+        if report.generator.bottleneck { "no" } else { "yes" },
     ))
 }

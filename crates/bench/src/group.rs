@@ -23,11 +23,12 @@ pub(crate) fn section(cluster: &Cluster, size: u32, online: u32, rate: u32) -> R
     ensure!(report.ok, "the ledger is not clean: {:?}", report.violations);
     let group = report.groups.context("the soak says nothing of its group")?;
     Ok(format!(
-        "\n## A group of {size}\n\n{online} members are there; the others are accounts that nobody logs in to. \
+        "\n## A group of {size}\n\n{online} members are there; the others have accounts and are not. \
          {rate} messages a second for {} s. A delivery counts from when the message should have been \
          sent until a member who is there has it.\n\n\
-         | messages | deliveries | p50 ms | p99 ms | last ms | lost, duplicated, reordered, gaps |\n\
-         |---|---|---|---|---|---|\n| {} | {} | {:.0} | {:.0} | {:.0} | {}, {}, {}, {} |\n",
+         | messages | deliveries | p50 ms | p99 ms | last ms | lost, duplicated, reordered, gaps | \
+         generator kept up |\n|---|---|---|---|---|---|---|\n\
+         | {} | {} | {:.0} | {:.0} | {:.0} | {}, {}, {}, {} | {} |\n",
         BESIDE.seconds,
         group.messages,
         group.deliveries,
@@ -38,5 +39,6 @@ pub(crate) fn section(cluster: &Cluster, size: u32, online: u32, rate: u32) -> R
         group.duplicated,
         group.reordered,
         group.gaps,
+        if report.generator.bottleneck { "no" } else { "yes" },
     ))
 }

@@ -11,7 +11,6 @@ mod group;
 mod idle;
 mod machine;
 mod messages;
-mod overload;
 mod owners;
 mod trend;
 
@@ -22,8 +21,7 @@ use clap::{Parser, ValueEnum, ValueHint};
 use xtask::cluster::Cluster;
 
 const HELP: &str = "\
-Without --only it measures messages, one and idle. The others take long, or want a cluster of their own; \
-each has a page in docs/benchmarks.
+Without --only it measures messages, one and idle. The others take long, or want a cluster of their own.
 
 Examples:
   cargo xtask bench
@@ -51,8 +49,6 @@ enum Part {
     Failover,
     /// A group of as many members as there may be
     Group,
-    /// Ten times what the cluster can do
-    Overload,
     /// Memory over half an hour with slow readers, deaths and moves
     Endurance,
 }
@@ -134,7 +130,6 @@ fn measure(cluster: &Cluster, part: Part, args: &Args) -> Result<String> {
         Part::Idle => idle::section(cluster, args.connections / 2),
         Part::Failover => failover::section(cluster, args.kills, FAILOVER_RATE),
         Part::Group => group::section(cluster, args.members, args.online, GROUP_RATE),
-        Part::Overload => overload::section(cluster, &args.rates),
         Part::Endurance => endurance::section(cluster, args.minutes),
     }
 }

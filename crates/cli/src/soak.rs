@@ -45,8 +45,9 @@ without an answer, when a device gave up, and when there was no traffic.
 
 With --groups there are groups of these accounts, too, whose members write to them. Every message must \
 reach every member who is there exactly once, at the same place for all of them, and no place may be \
-skipped. Members who are not there are accounts that nobody logs in to. An account is in at most 1,024 \
-groups, and each run adds its own: take a new --accounts-file then.
+skipped. A member who is not there needs an account, so a run makes as many as its largest group has; \
+--accounts-file keeps them. An account is in at most 1,024 groups, and each run adds its own: take a new \
+file then.
 
 With --slow some devices only read, and slowly, so that messages pile up for them; once all is sent, they \
 read as fast as the others, and nothing may be missing. How long messages took to them does not count. \
@@ -57,7 +58,7 @@ Examples:
   iris soak --pairs 50 --rate 500 --duration 60s --server edge-0:8443,edge-1:8443 --json
   iris soak --rate 5000 --pairs 100 --accounts-file accounts.json    (reuses the accounts next time)
   iris soak --groups 20 --group-size 50 --group-rate 100 --json | jq .groups
-  iris soak --groups 1 --group-size 100000 --group-online 200 --group-rate 10
+  iris soak --groups 1 --group-size 6000 --group-online 40 --group-rate 20 --accounts-file large.json
   iris soak --duration 30m --pairs 100 --rate 500 --slow 10 --churn 2
   iris soak --json | jq '{lost, duplicated, reordered, write_gap_ms}'";
 
@@ -89,7 +90,7 @@ pub struct SoakArgs {
         help_heading = "Groups"
     )]
     pub group_size: u32,
-    /// Members of each group that are there and write; the others never are [default: all]
+    /// Members of each group that are there and write; the others only exist [default: all]
     #[arg(
         long,
         value_name = "N",
@@ -106,6 +107,7 @@ pub struct SoakArgs {
         default_value_t = 0,
         value_name = "PERCENT",
         value_parser = clap::value_parser!(u32).range(0..=50),
+        conflicts_with = "groups",
         help_heading = "Trouble"
     )]
     pub slow: u32,

@@ -321,20 +321,6 @@ fn a_soak_has_slow_readers_and_connections_that_come_and_go() {
 }
 
 #[test]
-fn most_members_of_a_large_group_are_away() {
-    let server = Server::start();
-    let line = "soak --pairs 1 --rate 1 --duration 2s --progress 0s --groups 1 --group-size 5500 \
-                --group-online 4 --group-rate 20";
-    let report = &server.json(line)[0];
-    assert_eq!(report["ok"], true, "{report}");
-    assert_eq!(report["connections"], 4, "nobody logs in to the others");
-    assert_eq!(
-        (&report["groups"]["size"], &report["groups"]["deliveries"]),
-        (&5500.into(), &160.into())
-    );
-}
-
-#[test]
 fn failures_say_what_to_do() {
     let server = Server::start();
     for (line, expected) in [

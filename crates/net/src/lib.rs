@@ -24,7 +24,7 @@ pub use target::Target;
 /// A network that is not the system's.
 pub trait Network: Send + Sync + 'static {
     /// Listens on a port of the host of whoever asks.
-    fn bind(&self, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Listen>>>;
+    fn bind(&self, at: Target) -> BoxFuture<'static, io::Result<Box<dyn Listen>>>;
 
     /// Connects the host of whoever asks.
     fn connect(&self, to: Target) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
@@ -83,6 +83,10 @@ pub async fn lookup_host(host: impl Into<Target>) -> io::Result<Vec<SocketAddr>>
     let host = host.into();
     match network() {
         Some(network) => network.lookup(host).await,
-        None => Ok(tokio::net::lookup_host((host.name(), host.port())).await?.collect()),
+        None => {
+            let found =
+                target::with_target!(host, at => tokio::net::lookup_host(at).await?.collect());
+            Ok(found)
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::stream::{Inner as StreamInner, TcpStream};
+use crate::target::with_target;
 use crate::{Listen, Target, network};
 
 /// A listener of the system's, or of a simulation's network.
@@ -23,10 +24,9 @@ impl TcpListener {
     pub async fn bind(address: impl Into<Target>) -> io::Result<Self> {
         let address = address.into();
         Ok(Self(match network() {
-            Some(network) => Inner::Other(network.bind(address.port()).await?),
+            Some(network) => Inner::Other(network.bind(address).await?),
             None => {
-                let address = (address.name(), address.port());
-                Inner::System(tokio::net::TcpListener::bind(address).await?)
+                Inner::System(with_target!(address, at => tokio::net::TcpListener::bind(at).await?))
             }
         }))
     }

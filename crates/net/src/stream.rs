@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::target::with_target;
 use crate::{Stream, Target, network};
 
 /// A connection of the system's, or of a simulation's network.
@@ -27,7 +28,9 @@ impl TcpStream {
         let to = to.into();
         Ok(Self(match network() {
             Some(network) => Inner::Other(network.connect(to).await?),
-            None => Inner::System(tokio::net::TcpStream::connect((to.name(), to.port())).await?),
+            None => {
+                Inner::System(with_target!(to, at => tokio::net::TcpStream::connect(at).await?))
+            }
         }))
     }
 

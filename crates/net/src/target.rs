@@ -1,64 +1,79 @@
-//! Where to connect.
+//! Where to connect or to listen.
 
 use std::net::SocketAddr;
 
-/// A host, by name or by address, and a port.
+/// An address, or a host's name and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    name: String,
-    port: u16,
+pub enum Target {
+    /// An address, with a scope where it has one.
+    Address(SocketAddr),
+    /// A name to look up; an address without a port is a name, too.
+    Name(String, u16),
+    /// `host:port` as somebody wrote it. That it is none the network says.
+    Text(String),
 }
 
 impl Target {
-    /// The host: a name, or an address without brackets.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The port; 0 where none was given, to which nothing connects.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// The port, where it is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Address(address) => Some(address.port()),
+            Self::Name(_, port) => Some(*port),
+            Self::Text(text) => text.rsplit_once(':')?.1.parse().ok(),
+        }
     }
 }
 
-/// `host:port`, with brackets around an IPv6 address.
 impl From<&str> for Target {
     fn from(text: &str) -> Self {
-        let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
-        let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Self { name, port: port.parse().unwrap_or(0) }
+        Self::Text(text.to_owned())
     }
 }
 
 impl<S: Into<String>> From<(S, u16)> for Target {
     fn from((name, port): (S, u16)) -> Self {
-        Self { name: name.into(), port }
+        Self::Name(name.into(), port)
     }
 }
 
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
-        Self { name: address.ip().to_string(), port: address.port() }
+        Self::Address(address)
     }
 }
+
+/// Does the same with what any target is to tokio.
+macro_rules! with_target {
+    ($target:expr, $it:ident => $do:expr) => {
+        match $target {
+            Target::Address($it) => $do,
+            Target::Name(name, port) => {
+                let $it = (name.as_str(), port);
+                $do
+            }
+            Target::Text(text) => {
+                let $it = text.as_str();
+                $do
+            }
+        }
+    };
+}
+
+pub(crate) use with_target;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_host_and_a_port_in_every_form() {
-        for (text, name, port) in [
-            ("owner-0.iris:7000", "owner-0.iris", 7000),
-            ("192.0.2.7:1", "192.0.2.7", 1),
-            ("[2001:db8::1]:443", "2001:db8::1", 443),
-            ("nothing", "nothing", 0),
-        ] {
-            let target = Target::from(text);
-            assert_eq!((target.name(), target.port()), (name, port), "{text}");
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_and_scopes_stay() {
+        for wrong in ["127.0.0.1", "127.0.0.1:70000", ""] {
+            let refused = crate::lookup_host(wrong).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{wrong:?}");
         }
-        let address: SocketAddr = "[2001:db8::1]:443".parse().unwrap();
-        assert_eq!(Target::from(address), Target::from("[2001:db8::1]:443"));
-        assert_eq!(Target::from(("::1", 5)), Target::from("[::1]:5"));
+        let scoped: SocketAddr = "[fe80::1%7]:443".parse().unwrap();
+        assert_eq!(crate::lookup_host(scoped).await.unwrap(), [scoped]);
+        let found = crate::lookup_host(("::1", 5)).await.unwrap();
+        assert_eq!(found, crate::lookup_host("[::1]:5").await.unwrap());
     }
 }

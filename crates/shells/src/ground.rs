@@ -63,7 +63,7 @@ pub(crate) struct Ground {
     pub(crate) tokens: Tokens,
     pub(crate) seed: u64,
     files: TempDir,
-    /// Moves of shards that were ordered and ended.
+    /// Moves of shards that were committed.
     moves: AtomicU64,
     /// When people began to write, in milliseconds of the world's time; 0 before that.
     began: AtomicU64,
@@ -114,12 +114,12 @@ impl Ground {
         Ok(Connector::new(edges, &Trust::File(self.files.path().join("ca.crt")), Carrier::Tls)?)
     }
 
-    /// A move of a shard ended, well or not.
+    /// A shard moved.
     pub(crate) fn moved(&self) {
         self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many moves of shards ended.
+    /// How many moves of shards were committed.
     pub(crate) fn moves(&self) -> u64 {
         self.moves.load(Ordering::Relaxed)
     }

@@ -15,6 +15,7 @@ use iris_dataplane::edge::{Edge, EdgeConfig, EdgeDeps, ListenerKey};
 use iris_dataplane::owner::{Owner, OwnerConfig, OwnerDeps};
 use iris_dataplane::route::{self, Routes};
 use iris_net::TcpListener;
+use iris_proto::control::MovePhase;
 use iris_runtime::admin::Health;
 use iris_runtime::metrics::Metrics;
 use iris_runtime::task::Tasks;
@@ -84,7 +85,8 @@ async fn sre(ground: Arc<Ground>, _: String) -> anyhow::Result<()> {
             continue;
         }
         let (shard, owner) = (random.u32(..ground.count.get()), random.usize(..OWNERS));
-        if operator.try_move(shard, &format!("owner-{owner}")).await.is_ok() {
+        let moved = operator.try_move(shard, &format!("owner-{owner}")).await;
+        if moved.is_ok_and(|state| state.phase == i32::from(MovePhase::Committed)) {
             ground.moved();
         }
     }

@@ -12,10 +12,11 @@ mod hosts;
 mod network;
 mod sky;
 
+use std::cell::Cell;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use iris_net::OnThisThread;
@@ -31,6 +32,23 @@ const PAIRS: usize = 6;
 const PERIOD: Duration = Duration::from_millis(40);
 /// Nothing takes longer, in simulated time.
 const LONGEST: Duration = Duration::from_secs(300);
+
+thread_local! {
+    /// What panicked on this thread.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A task that panics takes nobody along: its end would be seen as that of its process.
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            before(panic);
+        }));
+    });
+}
 
 /// How a world went.
 #[derive(Debug)]
@@ -50,6 +68,8 @@ pub struct Outcome {
 /// When the world cannot be made.
 pub fn run(seed: u64) -> anyhow::Result<Outcome> {
     let _network = OnThisThread::set(network::Simulated);
+    count_panics();
+    let panics = PANICS.get();
     let plan = Plan::draw(seed);
     let ground = Arc::new(Ground::new(seed)?);
     let mut sim = turmoil::Builder::new()
@@ -80,13 +100,16 @@ pub fn run(seed: u64) -> anyhow::Result<Outcome> {
         }
     };
     let ledger = ledger.lock().take();
+    let panics = PANICS.get() - panics;
     let ledger = match (ledger, stepped) {
+        (_, _) if panics > 0 => Err(format!("{panics} tasks panicked")),
         (Some(went), _) => went,
         (None, Err(error)) => Err(error),
         (None, Ok(())) => Err("nobody wrote".to_owned()),
     };
     let mut counts = faults.counts();
     counts.push(("a shard moved", ground.moves()));
+    counts.extend(ground.sky.counts());
     Ok(Outcome { ledger, faults: counts, simulated: sim.elapsed() })
 }
 

@@ -12,8 +12,9 @@ use turmoil::net::{TcpListener, TcpStream, lookup_host};
 pub(crate) struct Simulated;
 
 impl Network for Simulated {
-    fn bind(&self, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Listen>>> {
+    fn bind(&self, at: Target) -> BoxFuture<'static, io::Result<Box<dyn Listen>>> {
         async move {
+            let (_, port) = parts(&at)?;
             let listener = TcpListener::bind(("0.0.0.0", port)).await?;
             Ok(Box::new(Listener(listener)) as Box<dyn Listen>)
         }
@@ -22,15 +23,28 @@ impl Network for Simulated {
 
     fn connect(&self, to: Target) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         async move {
-            let stream = TcpStream::connect((to.name(), to.port())).await?;
+            let stream = TcpStream::connect(parts(&to)?).await?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         }
         .boxed()
     }
 
     fn lookup(&self, host: Target) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        async move { Ok(lookup_host((host.name(), host.port())).await?.collect()) }.boxed()
+        async move { Ok(lookup_host(parts(&host)?).await?.collect()) }.boxed()
     }
+}
+
+/// A host of the world and a port; names and addresses are what it looks up.
+fn parts(target: &Target) -> io::Result<(String, u16)> {
+    let port = target.port().ok_or(io::ErrorKind::InvalidInput)?;
+    let host = match target {
+        Target::Address(address) => address.ip().to_string(),
+        Target::Name(name, _) => name.clone(),
+        Target::Text(text) => {
+            text.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?.0.to_owned()
+        }
+    };
+    Ok((host, port))
 }
 
 struct Listener(TcpListener);

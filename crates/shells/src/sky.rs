@@ -1,7 +1,7 @@
 //! The weather of a world's database: fair, or foul for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use iris_store::embedded::{Access, Answer, Fate, Weather};
@@ -16,12 +16,15 @@ const LATE_MAX: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone)]
 pub(crate) struct Sky {
     foul: Arc<AtomicBool>,
+    /// Writes that happened and whose sender was not told; that did not; that happened late.
+    unclear: Arc<[AtomicU64; 3]>,
     random: Arc<Mutex<fastrand::Rng>>,
 }
 
 impl Sky {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { foul: Arc::default(), random: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))) }
+        let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
+        Self { foul: Arc::default(), unclear: Arc::default(), random }
     }
 
     pub(crate) fn set_foul(&self, foul: bool) {
@@ -34,7 +37,33 @@ impl Weather for Sky {
         elapsed()
     }
 
-    fn fate(&self, _: Access) -> Fate {
+    fn fate(&self, access: Access) -> Fate {
+        let fate = self.draw();
+        let at = match fate.answer {
+            Answer::Unknown => Some(0),
+            Answer::Lost => Some(1),
+            Answer::Late(_) => Some(2),
+            Answer::Done | Answer::Unavailable => None,
+        };
+        if let (Access::Write, Some(at)) = (access, at) {
+            self.unclear[at].fetch_add(1, Ordering::Relaxed);
+        }
+        fate
+    }
+}
+
+impl Sky {
+    /// How many writes nobody knew the outcome of, by what it was.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
+        let count = |at: usize| self.unclear[at].load(Ordering::Relaxed);
+        [
+            ("a write happened and seemed lost", count(0)),
+            ("a write was lost", count(1)),
+            ("a write happened when nobody waited any more", count(2)),
+        ]
+    }
+
+    fn draw(&self) -> Fate {
         let mut random = self.random.lock();
         let after = Duration::from_micros(random.u64(300..3_000));
         if !self.foul.load(Ordering::Acquire) {

@@ -26,5 +26,23 @@ fn the_shells_lose_nothing_in_any_world() {
     println!("{accepted} messages; {faults:?}");
     assert!(wrong.is_empty(), "`cargo xtask sim shells --seed N` runs one again: {wrong:#?}");
     assert!(accepted > 1_000 * SEEDS, "only {accepted} messages");
-    assert!(faults.len() >= 7 && faults.values().all(|count| *count > 0), "too quiet: {faults:?}");
+    assert!(faults.len() == 10 && faults.values().all(|count| *count > 0), "too quiet: {faults:?}");
+}
+
+/// Of these the world's models and its ledger must see something.
+#[cfg(feature = "mutations")]
+#[test]
+fn known_defects_are_found() {
+    use iris_core::mutation::{Mutation, activate};
+
+    for defect in [Mutation::M1, Mutation::M5] {
+        let mut failed = 0;
+        let begin = || activate(Some(defect));
+        over_seeds(1..41, begin, &mut |_, outcome| {
+            failed += u64::from(outcome?.ledger.is_err());
+            Ok(())
+        })
+        .unwrap();
+        assert!(failed > 0, "{defect} is not found");
+    }
 }

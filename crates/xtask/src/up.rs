@@ -161,11 +161,11 @@ impl Job {
 }
 
 /// Brings the cluster up, or what of it is not up.
-pub(crate) fn run(options: Options, progress: &Progress) -> Result<Summary> {
+pub(crate) fn run(mut options: Options, progress: &Progress) -> Result<Summary> {
     let env = Env::open()?;
     let _alone = lock(&env)?;
     let backend = choose(&env, &options)?;
-    prepare(&env, &backend, options.etcd_members)?;
+    prepare(&env, &backend, &mut options)?;
     let list = all_steps(&backend, options.extent);
     let job = Job { env: env.clone(), options };
     let steps = steps::run::<Job>(&list, &job, progress)?;
@@ -232,9 +232,11 @@ fn choose(env: &Env, options: &Options) -> Result<Backend> {
     Ok(if docker.succeeds() { Backend::Kind } else { local })
 }
 
-/// Writes down which cluster this is, or checks that it is the one that is up.
-fn prepare(env: &Env, backend: &Backend, etcd_members: u8) -> Result<()> {
+/// Writes down which cluster this is, or checks that it is the one that is up. Who does not say how many
+/// shards it has means as many as it has.
+fn prepare(env: &Env, backend: &Backend, options: &mut Options) -> Result<()> {
     let tools = tools::dir(env)?;
+    let etcd_members = options.etcd_members;
     match State::read(env)? {
         Some(state) if state.backend != *backend || state.etcd_members != etcd_members => {
             bail!(
@@ -244,8 +246,17 @@ fn prepare(env: &Env, backend: &Backend, etcd_members: u8) -> Result<()> {
                 state.etcd_members
             )
         }
-        Some(state) if state.tools == tools => Ok(()),
-        Some(state) => State { tools, ..state }.write(env),
+        Some(state) if options.shards.is_some_and(|asked| state.shards != Some(asked)) => {
+            bail!(
+                "a cluster is up with {} shards, which is for ever; take it down with `cargo xtask \
+                 down` first",
+                state.shards.map_or_else(|| "the manifest's".to_owned(), |count| count.to_string())
+            )
+        }
+        Some(state) => {
+            options.shards = state.shards;
+            if state.tools == tools { Ok(()) } else { State { tools, ..state }.write(env) }
+        }
         None => {
             let kubeconfig = match backend {
                 Backend::Local { .. } => env.state.join("pki/admin.kubeconfig"),
@@ -253,7 +264,8 @@ fn prepare(env: &Env, backend: &Backend, etcd_members: u8) -> Result<()> {
                 Backend::Context { .. } => elsewhere::user_kubeconfig()?,
             };
             let images = Default::default();
-            let state = State { backend: backend.clone(), etcd_members, tools, kubeconfig, images };
+            let (backend, shards) = (backend.clone(), options.shards);
+            let state = State { backend, etcd_members, shards, tools, kubeconfig, images };
             state.write(env)
         }
     }

@@ -13,8 +13,19 @@ pub struct Fault {
     pub what: &'static str,
     /// What happens.
     pub action: Action,
-    /// Whether shards must have changed hands: their epochs are then part of the proof.
-    pub raises_epochs: bool,
+    /// What becomes of the epochs of the owner's shards: part of the proof.
+    pub epochs: Epochs,
+}
+
+/// What becomes of the epochs of an owner's shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epochs {
+    /// It may lose them, and may not.
+    Any,
+    /// Somebody else has some of them.
+    Raised,
+    /// It keeps them, unless they move anyway.
+    Kept,
 }
 
 /// A column of the matrix.
@@ -163,12 +174,17 @@ const fn packets(peer: Peer, way: Way, fate: Fate, seconds: u32) -> Action {
 }
 
 const fn fault(name: &'static str, what: &'static str, action: Action) -> Fault {
-    Fault { name, what, action, raises_epochs: false }
+    Fault { name, what, action, epochs: Epochs::Any }
 }
 
 /// One after which the owner's shards have new epochs.
 const fn deposing(name: &'static str, what: &'static str, action: Action) -> Fault {
-    Fault { name, what, action, raises_epochs: true }
+    Fault { name, what, action, epochs: Epochs::Raised }
+}
+
+/// One that costs the owner nothing.
+const fn harmless(name: &'static str, what: &'static str, action: Action) -> Fault {
+    Fault { name, what, action, epochs: Epochs::Kept }
 }
 
 const LATENCY: Delay = Delay { ms: 100, jitter_ms: 20, held_percent: 0, held_ms: 0 };
@@ -202,7 +218,7 @@ pub const FAULTS: &[Fault] = &[
         packets(Peer::NextOwner, Way::Both, Fate::Drop, 15),
     ),
     // Its lease ends, and it serves on: with a stream to the leader it is alive.
-    fault(
+    harmless(
         "partition-etcd",
         "an owner and etcd, both ways, longer than the owner's lease of 5 s, 20 s",
         packets(Peer::Etcd, Way::Both, Fate::Drop, 20),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use xtask::cluster::soak::Load;
 
-use super::catalogue::Column;
+use super::catalogue::{Column, Epochs};
 use super::faults::{self, Inflicted, Killed};
 use super::moves::{self, Moves};
 use super::proof::Counter;
@@ -97,10 +97,15 @@ fn play(scene: &Scene, cell: Cell, logs: &Path, seen: &mut Seen) -> Result<()> {
         seen.proof.extend(replaced(scene, one)?);
     }
     let later = Shards::now(&scene.cluster)?;
-    #[expect(clippy::cast_precision_loss, reason = "there are few shards")]
-    let raised = victims.shards.raised(&owner.name, &later) as f64;
-    let least = if cell.fault.raises_epochs { 1.0 } else { 0.0 };
-    seen.proof.push(Counter::at_least(least, "shards of the owner with a higher epoch", raised));
+    let raised = victims.shards.raised(&owner.name, &later);
+    seen.proof.push(match cell.fault.epochs {
+        Epochs::Kept if !crossed => Counter::that("the owner kept its shards", raised == 0),
+        epochs => {
+            let least = if epochs == Epochs::Raised { 1.0 } else { 0.0 };
+            #[expect(clippy::cast_precision_loss, reason = "there are few shards")]
+            Counter::at_least(least, "shards of the owner with a higher epoch", raised as f64)
+        }
+    });
     if crossed {
         moves::clear(&scene.cluster)?;
     }

@@ -82,7 +82,7 @@ pub(super) async fn gather(
     args: &SoakArgs,
     run: &str,
 ) -> Result<Vec<Device>, Failure> {
-    let wanted = Plan::of(args).connected;
+    let wanted = Plan::of(args).accounts();
     let mut accounts = match &args.accounts_file {
         Some(path) => read(path)?,
         None => Vec::new(),

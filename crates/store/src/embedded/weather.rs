@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::disk::Disk;
 use crate::StoreError;
@@ -52,62 +53,75 @@ pub enum Answer {
 
 type Work = Box<dyn FnOnce(&Disk) + Send>;
 
-/// A weather, and the writes that are still to happen.
+/// How long an access waits at a time that did not arrive yet.
+const TICK: Duration = Duration::from_millis(1);
+
+/// A weather, and what is on its way.
 pub(super) struct Sky {
     weather: Box<dyn Weather>,
-    late: Mutex<Vec<(Duration, Work)>>,
+    /// What is still to happen, and when.
+    coming: Mutex<Vec<(Duration, Work)>>,
 }
 
 impl Sky {
     pub(super) fn new(weather: impl Weather) -> Self {
-        Self { weather: Box::new(weather), late: Mutex::default() }
+        Self { weather: Box::new(weather), coming: Mutex::default() }
     }
 
     /// Does the work, or not, as the weather has it.
-    pub(super) async fn access<T: 'static>(
+    pub(super) async fn access<T: Send + 'static>(
         &self,
         disk: &Disk,
         access: Access,
         work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let Fate { after, answer } = self.weather.fate(access);
-        // Half of the way there, half of the way back.
-        tokio::time::sleep(after / 2).await;
-        self.catch_up(disk);
         let answer = match (access, answer) {
             (Access::Read, Answer::Unknown | Answer::Lost | Answer::Late(_)) => Answer::Unavailable,
             (_, answer) => answer,
         };
-        let done = match answer {
-            Answer::Done => work(disk),
-            Answer::Unavailable => Err(StoreError::Unavailable("the weather".to_owned())),
-            Answer::Lost => Err(unknown()),
-            Answer::Unknown => work(disk).and(Err(unknown())),
-            Answer::Late(by) => {
-                let due = self.weather.elapsed() + after / 2 + by;
-                // Whoever asked does not hear what becomes of it.
-                self.late.lock().push((due, Box::new(|disk| drop(work(disk)))));
-                Err(unknown())
-            }
+        // Half of the way there, half of the way back.
+        let arrives = self.weather.elapsed() + after / 2;
+        let (answered, mut heard) = oneshot::channel();
+        let arriving = match answer {
+            Answer::Done | Answer::Unknown => Some(arrives),
+            Answer::Late(by) => Some(arrives + after / 2 + by),
+            Answer::Unavailable | Answer::Lost => None,
         };
+        if let Some(due) = arriving {
+            // It is on its way, whatever becomes of who sent it. Nobody may wait any more.
+            let work: Work = Box::new(|disk| drop(answered.send(work(disk))));
+            self.coming.lock().push((due, work));
+        }
         tokio::time::sleep(after / 2).await;
-        done
+        self.catch_up(disk);
+        tokio::time::sleep(after / 2).await;
+        match answer {
+            // Clocks of two hosts may be a tick apart.
+            Answer::Done => loop {
+                if let Ok(done) = heard.try_recv() {
+                    return done;
+                }
+                tokio::time::sleep(TICK).await;
+                self.catch_up(disk);
+            },
+            Answer::Unavailable => Err(StoreError::Unavailable("the weather".to_owned())),
+            Answer::Unknown | Answer::Lost | Answer::Late(_) => {
+                Err(StoreError::Unknown("the weather".to_owned()))
+            }
+        }
     }
 
     /// Lets happen what is due, in its order.
     fn catch_up(&self, disk: &Disk) {
         let now = self.weather.elapsed();
-        let mut late = self.late.lock();
-        late.sort_by_key(|(due, _)| *due);
-        let due = late.iter().take_while(|(due, _)| *due <= now).count();
-        let due: Vec<_> = late.drain(..due).collect();
-        drop(late);
+        let mut coming = self.coming.lock();
+        coming.sort_by_key(|(due, _)| *due);
+        let due = coming.iter().take_while(|(due, _)| *due <= now).count();
+        let due: Vec<_> = coming.drain(..due).collect();
+        drop(coming);
         for (_, work) in due {
             work(disk);
         }
     }
-}
-
-fn unknown() -> StoreError {
-    StoreError::Unknown("the weather".to_owned())
 }

@@ -40,6 +40,9 @@ pub(crate) struct State {
     pub(crate) backend: Backend,
     /// How many members Iris's own etcd has.
     pub(crate) etcd_members: u8,
+    /// How many shards were asked for, where the manifest does not say it.
+    #[serde(default)]
+    pub(crate) shards: Option<u32>,
     /// The directory of `iris-kube`, `helm` and the others.
     pub(crate) tools: PathBuf,
     /// How clients reach the API server.

@@ -1,13 +1,8 @@
 //! Who is in which group of a run.
 //!
-//! The accounts of a run are those that connect. Each group has so many of them in turn; accounts that
-//! nobody logs in to fill it up, the same ones in every group. To a server they are like those of people
-//! who are away, and making them would take a password's hash each.
-
-use iris_client::new_group_id;
-use iris_core::id::{AccountId, TenantNo};
-
-use crate::failure::Failure;
+//! The first accounts of a run are those that connect. Each group has so many of them in turn; accounts
+//! that only exist fill it up, the same ones in every group. So a run needs no more accounts than the
+//! larger of its pairs and one group.
 
 use super::super::SoakArgs;
 
@@ -35,6 +30,11 @@ impl Plan {
         Self { groups, online, silent: size - online, connected: pairs.max(online) }
     }
 
+    /// All accounts of the run.
+    pub(in crate::soak) fn accounts(&self) -> usize {
+        self.connected + self.silent
+    }
+
     /// Members of each group.
     pub(in crate::soak) fn size(&self) -> usize {
         self.online + self.silent
@@ -52,28 +52,12 @@ impl Plan {
 
     /// Whom the maker of a group brings in: some of those who are there first and some last, so that a
     /// large group is joined both before and after it became large.
-    pub(in crate::soak) fn others(&self, group: usize) -> Vec<Other> {
-        let there: Vec<_> = self.members(group).skip(1).map(Other::There).collect();
+    pub(in crate::soak) fn others(&self, group: usize) -> Vec<usize> {
+        let there: Vec<_> = self.members(group).skip(1).collect();
         let (first, last) = there.split_at(there.len() / 2);
-        let silent = (0..self.silent).map(Other::Silent);
+        let silent = self.connected..self.accounts();
         first.iter().copied().chain(silent).chain(last.iter().copied()).collect()
     }
-}
-
-/// A member of a group, beside the one who makes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::soak) enum Other {
-    /// The device with this number.
-    There(usize),
-    /// The account with this number among those that nobody logs in to.
-    Silent(usize),
-}
-
-/// New accounts of a tenant that nobody logs in to. An account's id has the form of a group's.
-pub(super) fn silent(count: usize, tenant: TenantNo) -> Result<Vec<AccountId>, Failure> {
-    let damaged = |_| Failure::new("there is no such account");
-    let one = || AccountId::from_bytes(&new_group_id(tenant)?.to_bytes()).map_err(damaged);
-    (0..count).map(|_| one()).collect()
 }
 
 #[cfg(test)]
@@ -92,7 +76,8 @@ mod tests {
             for group in 0..plan.groups {
                 let mut all: BTreeSet<_> = plan.others(group).into_iter().collect();
                 assert_eq!(all.len(), plan.size() - 1, "{plan:?} {group}");
-                assert!(all.insert(Other::There(plan.member(group, 0))), "{plan:?} {group}");
+                assert!(all.insert(plan.member(group, 0)), "{plan:?} {group}");
+                assert!(all.iter().all(|account| *account < plan.accounts()));
                 let there: Vec<_> = plan.members(group).collect();
                 assert!(there.iter().all(|device| *device < plan.connected));
                 assert_eq!(there.len(), plan.online);
@@ -106,8 +91,6 @@ mod tests {
         assert_eq!(plan.members(0).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert_eq!(plan.members(1).collect::<Vec<_>>(), [4, 5, 6, 7]);
         let others = plan.others(0);
-        let found = [others[0], others[1], others[6001], others[6002]];
-        let there = Other::There;
-        assert_eq!(found, [there(1), Other::Silent(0), there(2), there(3)]);
+        assert_eq!((others[0], others[1], others[6001], others[6002]), (1, 8, 2, 3));
     }
 }

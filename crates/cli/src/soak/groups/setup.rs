@@ -14,7 +14,7 @@ use crate::output::Output;
 
 use super::super::board::Board;
 use super::super::people::{Connected, Device};
-use super::plan::{Other, Plan, silent};
+use super::Plan;
 
 /// How often is looked whether everybody is in.
 const LOOK: Duration = Duration::from_millis(20);
@@ -40,13 +40,8 @@ pub(in crate::soak) async fn make(
         return Ok(groups);
     }
     let began = Instant::now();
-    let silent = silent(plan.silent, devices[plan.member(0, 0)].account.tenant())?;
-    let account = |other| match other {
-        Other::There(device) => devices[device].account,
-        Other::Silent(number) => silent[number],
-    };
     for (n, id) in groups.iter().enumerate() {
-        let others = plan.others(n).into_iter().map(account).collect();
+        let others = plan.others(n).into_iter().map(|other| devices[other].account).collect();
         let changes = make_one(*id, others, &connected[plan.member(n, 0)]).await?;
         everybody_is_in(plan, board, n, changes).await?;
         if (n + 1).is_multiple_of(20) {
