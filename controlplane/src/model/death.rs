@@ -15,8 +15,9 @@ const SILENCE_US: u64 = 1_600_000;
 pub(super) const SETTLE_US: u64 = 3_000_000;
 /// A leader whose own clock jumped so far between two looks believes nothing that it has not heard since.
 const PAUSE_US: u64 = 700_000;
-/// Within this time, no more than half of the sessions are taken for dead.
-const WINDOW_US: u64 = 10_000_000;
+/// Within this time, no more than half of the sessions are taken for dead. People whose owner is among the
+/// others wait for so long, unless its pod is back before that.
+const WINDOW_US: u64 = 5_000_000;
 
 /// Why a session is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

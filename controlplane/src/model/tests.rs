@@ -152,6 +152,14 @@ fn many_deaths_at_once_are_not_believed_but_a_restarted_pod_is() {
 }
 
 #[test]
+fn whoever_is_silent_for_longer_is_dead_after_all() {
+    let mut world = World::new();
+    assert_eq!(world.pass(3 * SECOND, &[0, 1]).len(), 1);
+    assert!(world.pass(3 * SECOND, &[0, 1]).is_empty(), "not within the same five seconds");
+    assert_eq!(world.pass(2 * SECOND, &[0, 1]).len(), 1);
+}
+
+#[test]
 fn half_of_the_owners_may_die_at_once() {
     let mut world = World::new();
     world.join(3, "owner-3", 1);
