@@ -277,7 +277,11 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault("kill-operator", "kill -9 of the operator that leads", Action::Kill(&[Role::Operator])),
     fault("kill-etcd", "kill -9 of a member of etcd", Action::Kill(&[Role::Etcd])),
-    fault("kill-cassandra", "kill -9 of Cassandra", Action::Kill(&[Role::Cassandra])),
+    fault(
+        "kill-cassandra",
+        "kill -9 of Cassandra, until it is there again",
+        Action::Kill(&[Role::Cassandra]),
+    ),
     deposing(
         "kill-owner-edge",
         "kill -9 of an owner and an edge at once",

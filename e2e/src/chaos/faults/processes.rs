@@ -25,6 +25,8 @@ const FILLING_MAX: Duration = Duration::from_secs(180);
 const NO_ROOM: &str = "No space left on device";
 /// Longer the API server may not take to come back.
 const API_MAX: Duration = Duration::from_secs(60);
+/// Longer Cassandra may not take to start, on a machine that has much else to do.
+const DATABASE_MAX: Duration = Duration::from_secs(120);
 
 pub(super) fn kill(scene: &Scene, victims: &Victims, roles: &[Role]) -> Result<Inflicted> {
     let found: Result<Vec<_>> = roles
@@ -45,8 +47,26 @@ pub(super) fn kill(scene: &Scene, victims: &Victims, roles: &[Role]) -> Result<I
             killed as f64,
         ));
     }
+    if roles.contains(&Role::Cassandra) {
+        await_database(scene, &found)?;
+    }
     let killed = |(pod, container): (Pod, ContainerRef)| Killed { pod, container: container.id };
     Ok(Inflicted { ended: Instant::now(), proof, killed: found.into_iter().map(killed).collect() })
+}
+
+/// There is one database, and as long as it starts nothing can settle: the fault ends when it is there.
+fn await_database(scene: &Scene, killed: &[(Pod, ContainerRef)]) -> Result<()> {
+    for (pod, container) in killed {
+        scene.wait(DATABASE_MAX, 0.2, || {
+            ensure!(pod.container(&scene.cluster)?.id != container.id, "{} is dead", pod.name);
+            let path = r#"-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+            let ready =
+                scene.cluster.kubectl(["-n", &pod.namespace, "get", "pod", &pod.name, path])?;
+            ensure!(ready.trim() == "True", "{} is not Ready", pod.name);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Has pods stand still for a while.
