@@ -142,8 +142,12 @@ fn heal(scene: &Scene, fault: &Fault<'_>, traffic: Traffic, seen: &mut Seen) -> 
         let ready = ready.join().map_err(|_| anyhow::anyhow!("the wait for Ready broke"))?;
         settled?;
         (seen.ready_s, seen.unready, seen.moves) = ready?;
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    // Now, for an API server that is back may not have heard of every edge yet.
+    scene.check()?;
+    seen.afterwards = Some(traffic::whole(&scene.cluster, AFTERWARDS)?);
+    Ok(())
 }
 
 fn settle(scene: &Scene, fault: &Fault<'_>, traffic: Traffic, seen: &mut Seen) -> Result<()> {
@@ -152,8 +156,6 @@ fn settle(scene: &Scene, fault: &Fault<'_>, traffic: Traffic, seen: &mut Seen) -
     let wound_up = Instant::now();
     seen.ledger = Some(traffic.end()?);
     seen.drain_s = Some(wound_up.elapsed().as_secs_f64());
-    scene.check()?;
-    seen.afterwards = Some(traffic::whole(&scene.cluster, AFTERWARDS)?);
     Ok(())
 }
 
