@@ -11,7 +11,9 @@ mod group;
 mod idle;
 mod machine;
 mod messages;
+mod overload;
 mod owners;
+mod traffic;
 mod trend;
 
 use std::{fs, path::PathBuf, process::ExitCode, thread, time::Duration};
@@ -51,6 +53,8 @@ enum Part {
     Group,
     /// Memory over half an hour with slow readers, deaths and moves
     Endurance,
+    /// Many times as much as the cluster can do
+    Overload,
 }
 
 impl Part {
@@ -91,6 +95,9 @@ struct Args {
     /// How long `endurance` takes
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
     minutes: u32,
+    /// How many times as much as the peak `overload` asks for
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    times: u32,
     /// Where the page is written [default: docs/benchmarks.md, unless there is --only]
     #[arg(long, value_hint = ValueHint::FilePath)]
     page: Option<PathBuf>,
@@ -131,6 +138,7 @@ fn measure(cluster: &Cluster, part: Part, args: &Args) -> Result<String> {
         Part::Failover => failover::section(cluster, args.kills, FAILOVER_RATE),
         Part::Group => group::section(cluster, args.members, args.online, GROUP_RATE),
         Part::Endurance => endurance::section(cluster, args.minutes),
+        Part::Overload => overload::section(cluster, args.times),
     }
 }
 

@@ -247,6 +247,11 @@ impl Handle {
         }
     }
 
+    /// Whether the client would take a message now.
+    pub fn has_room(&self) -> bool {
+        self.commands.capacity() > 0
+    }
+
     /// The account of a user name of this tenant.
     ///
     /// # Errors

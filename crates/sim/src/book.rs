@@ -56,6 +56,14 @@ pub struct Sometimes {
     pub presences: u64,
     /// Devices that learned that something was erased.
     pub erasures: u64,
+    /// Messages that their author wrote anew.
+    pub edits: u64,
+    /// Reactions to something, as a device learned of them.
+    pub reactions: u64,
+    /// Sends that were refused because their sender may not do that.
+    pub forbidden: u64,
+    /// What was read in private, as a device of the reader's learned.
+    pub private_reads: u64,
     /// Pages of history with something on them.
     pub pages: u64,
     /// Places of groups in inboxes.
@@ -86,7 +94,7 @@ pub struct Sometimes {
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 34] {
+    pub fn all(&self) -> [(&'static str, u64); 38] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -109,6 +117,10 @@ impl Sometimes {
             ("sends put off as too fast", self.sends_too_fast),
             ("presences", self.presences),
             ("erasures", self.erasures),
+            ("edits", self.edits),
+            ("reactions", self.reactions),
+            ("sends that were forbidden", self.forbidden),
+            ("private reads", self.private_reads),
             ("pages of history", self.pages),
             ("places of groups in inboxes", self.in_groups),
             ("changes of groups", self.group_changes),
@@ -148,6 +160,10 @@ impl Sometimes {
         self.sends_too_fast += other.sends_too_fast;
         self.presences += other.presences;
         self.erasures += other.erasures;
+        self.edits += other.edits;
+        self.reactions += other.reactions;
+        self.forbidden += other.forbidden;
+        self.private_reads += other.private_reads;
         self.pages += other.pages;
         self.in_groups += other.in_groups;
         self.group_changes += other.group_changes;

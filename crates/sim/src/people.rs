@@ -12,7 +12,7 @@ use iris_core::clock::Hlc;
 use iris_core::group::Change;
 use iris_core::id::{AccountId, DeviceNo, GroupId, MsgId, PublicKey, ShardId, TenantNo};
 use iris_core::mark::Mark;
-use iris_core::message::{About, Address, Bodies};
+use iris_core::message::{About, Act as Answer, Address, Bodies};
 use iris_core::seq::{ClientSeq, ConvSeq, InboxSeq};
 use iris_core::shard::{Conn, Input, LinkNo, Send};
 
@@ -143,8 +143,10 @@ struct Disk {
     marks_version: u64,
     /// The newest clock that it has of each person.
     heard: BTreeMap<AccountId, Hlc>,
-    /// What was read, and no mark came back for yet.
-    reads: BTreeMap<AccountId, Hlc>,
+    /// The newest message that it has of each person, of those that are about no other one.
+    newest: BTreeMap<AccountId, (MsgId, Hlc)>,
+    /// What was read, and no mark came back for yet; and whether only the person's own devices may know.
+    reads: BTreeMap<AccountId, (Hlc, bool)>,
     watches: BTreeSet<AccountId>,
     /// Whom the person wishes to block or to hear again, since when.
     wishes: VecDeque<Wished>,
@@ -250,7 +252,10 @@ impl World {
         match deed.act {
             Act::Send { to } => self.write_to(device, to),
             Act::Erase => self.erase_newest(device),
-            Act::Read { of } => self.read_of(device, of),
+            Act::Edit => self.edit_newest(device),
+            Act::React { of } => self.answer_newest(device, of, Answer::React),
+            Act::Forge { of } => self.answer_newest(device, of, Answer::Edit),
+            Act::Read { of, private } => self.read_of(device, of, private),
             Act::Watch { of, on } => self.watch_person(device, of, on),
             Act::Block { whom, on } => self.block(device, whom, on),
             Act::Fetch { with } => self.fetch(device, with),

@@ -75,10 +75,25 @@ pub enum Act {
     },
     /// Erases the newest message that it sent, for everybody.
     Erase,
+    /// Writes the newest message that it sent anew.
+    Edit,
+    /// Reacts to the newest message that it has of a person.
+    React {
+        /// Of whom.
+        of: usize,
+    },
+    /// Writes anew what is not its own: the newest message that it has of a person.
+    Forge {
+        /// Of whom.
+        of: usize,
+    },
     /// Reads what it has of a person.
     Read {
         /// Of whom.
         of: usize,
+        /// Whether only its own devices may know.
+        #[serde(default)]
+        private: bool,
     },
     /// Watches whether a person is there, or does not any more.
     Watch {

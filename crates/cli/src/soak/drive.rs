@@ -275,7 +275,8 @@ impl<'a> Sender<'a> {
     /// Gives a client what waits for it, as far as it takes it.
     fn hand_over(&mut self, sender: usize) {
         let device = self.writers[sender];
-        while self.waiting[sender] > 0 {
+        // Asked first: far more may be due than clients take, and a message is made for each try.
+        while self.waiting[sender] > 0 && self.connected[device].handle.has_room() {
             let mut state = self.board.state();
             let number = state.ledger.next_number(device);
             let due_us = self.from_us + self.schedule.due_of(sender, number);

@@ -31,6 +31,9 @@ use super::store::{Account, SoakStore};
 /// For how long a server that cannot now is asked again to make an account.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// After so many new accounts the file is written.
+const KEPT: usize = 5_000;
+
 /// One device of the run.
 pub(super) struct Device {
     pub(super) account: AccountId,
@@ -100,6 +103,12 @@ pub(super) async fn gather(
             accounts.push(account);
             if accounts.len().is_multiple_of(100) {
                 output.note(&format!("{} of {wanted} accounts", accounts.len()));
+            }
+            // Whoever interrupts a run that makes a hundred thousand of them has those that were made.
+            if let Some(path) =
+                args.accounts_file.as_ref().filter(|_| accounts.len().is_multiple_of(KEPT))
+            {
+                write(path, &accounts)?;
             }
         }
         output.note(&format!("made in {:.1} s", began.elapsed().as_secs_f64()));

@@ -6,7 +6,7 @@ use iris_core::clock::Hlc;
 use iris_core::code::{Code, Verdict};
 use iris_core::id::AccountId;
 use iris_core::mark::Mark;
-use iris_core::message::{Address, Message};
+use iris_core::message::{Act, Address, Message};
 use iris_core::seq::InboxSeq;
 use iris_core::shard::{Attached, CallAnswer, HistoryPoint, ToConn};
 use iris_core::signal::Presence;
@@ -68,6 +68,8 @@ impl World {
                 }
                 for number in decided {
                     let refusal = refusals.iter().find(|(seq, _)| seq.0 == number);
+                    let forged = refusal.is_some_and(|(_, code)| *code == Code::Forbidden);
+                    self.book.sometimes.forbidden += u64::from(forged);
                     let outcome = refusal.map_or(Outcome::Accepted, |(_, code)| {
                         Outcome::Refused(code.number().into())
                     });
@@ -114,8 +116,10 @@ impl World {
             let before = (known.delivered, known.read);
             *known = known.merge(*mark);
             let mark = *known;
-            if disk.reads.get(with).is_some_and(|upto| *upto <= mark.own_read) {
+            let said = disk.reads.get(with).filter(|(upto, _)| *upto <= mark.own_read);
+            if let Some((_, private)) = said.copied() {
                 disk.reads.remove(with);
+                self.book.sometimes.private_reads += u64::from(private);
             }
             if (mark.delivered, mark.read) != before {
                 self.book.sometimes.receipts += 1;
@@ -302,9 +306,15 @@ impl World {
             self.book.sometimes.erasures += 1;
             return self.note(What::Erased { account, message });
         }
+        let act = message.about.map(|about| about.act);
+        self.book.sometimes.edits += u64::from(act == Some(Act::Edit));
+        self.book.sometimes.reactions += u64::from(act == Some(Act::React));
         if message.sender != state.account {
             let heard = state.disk.heard.entry(message.sender).or_default();
             *heard = message.clock.max(*heard);
+            if message.about.is_none() {
+                state.disk.newest.insert(message.sender, (message.msg_id, message.clock));
+            }
         } else if message.about.is_none() {
             self.may_erase(device, message);
         }

@@ -6,6 +6,7 @@ use iris_check::history::What;
 use iris_core::id::AccountId;
 use iris_core::message::{About, Act, Address};
 use iris_core::relation::Wish;
+use iris_core::seq::ConvSeq;
 use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo};
 
 use super::{Called, Looking, Wished, Written};
@@ -31,7 +32,25 @@ impl World {
         self.compose(device, Written { about: Some(about), ..Written::to(to) });
     }
 
-    pub(super) fn read_of(&mut self, device: usize, person: usize) {
+    /// Writes the newest message that the device knows of its account anew.
+    pub(super) fn edit_newest(&mut self, device: usize) {
+        let state = &self.devices[device];
+        let Some((to, msg_id, clock, place)) = state.disk.sent.back().copied() else { return };
+        let about = About { act: Act::Edit, author: state.account, msg_id, clock, place };
+        self.compose(device, Written { about: Some(about), ..Written::to(to) });
+    }
+
+    /// Does something about the newest message that the device has of a person.
+    pub(super) fn answer_newest(&mut self, device: usize, person: usize, act: Act) {
+        let Some(author) = self.account_of(person) else { return };
+        let state = &self.devices[device];
+        let Some((msg_id, clock)) = state.disk.newest.get(&author).copied() else { return };
+        let about = About { act, author, msg_id, clock, place: ConvSeq(0) };
+        let to = Address::Account(author);
+        self.compose(device, Written { about: Some(about), ..Written::to(to) });
+    }
+
+    pub(super) fn read_of(&mut self, device: usize, person: usize, private: bool) {
         let Some(of) = self.account_of(person) else { return };
         let now = self.now();
         let state = &mut self.devices[device];
@@ -40,11 +59,11 @@ impl World {
         if clock <= known {
             return;
         }
-        state.disk.reads.insert(of, clock);
+        state.disk.reads.insert(of, (clock, private));
         state.read_said_at = now;
         let by = self.by(device);
         let conversation = self.book.target(Address::Account(of));
-        self.note(What::Read { by, conversation, clock: clock.0, private: false });
+        self.note(What::Read { by, conversation, clock: clock.0, private });
         self.say_reads(device);
     }
 
@@ -140,9 +159,9 @@ impl World {
         let state = &mut self.devices[device];
         let (Some(stream), true) = (state.conn, state.welcomed) else { return };
         state.read_said_at = now;
-        for (with, upto) in state.disk.reads.clone() {
+        for (with, (upto, private)) in state.disk.reads.clone() {
             let conversation = Address::Account(with);
-            let input = Input::Read { conn: NOWHERE, conversation, upto, private: false };
+            let input = Input::Read { conn: NOWHERE, conversation, upto, private };
             self.send(stream, End::Opener, Packet::FromDevice(Box::new(input)));
         }
     }

@@ -91,10 +91,13 @@ fn deeds(random: &mut Random, busy_us: u64, people: &[u8]) -> Vec<Deed> {
             4 => Act::StopReading { us: random.between(SECOND, 10 * SECOND) },
             5 => Act::GoAway { us: random.between(SECOND, 10 * SECOND) },
             6..=8 => Act::Erase,
-            9..=20 => Act::Read { of: random.index(people.len()) },
+            9..=20 => Act::Read { of: random.index(people.len()), private: random.chance(300) },
             21..=25 => Act::Watch { of: random.index(people.len()), on: random.chance(800) },
             26 => Act::Block { whom: random.index(people.len()), on: random.chance(500) },
             27..=31 => Act::Fetch { with: random.index(people.len()) },
+            32..=34 => Act::Edit,
+            35..=38 => Act::React { of: random.index(people.len()) },
+            39 => Act::Forge { of: random.index(people.len()) },
             _ => Act::Send { to: random.index(people.len()) },
         };
         deeds.push(Deed { at, person, device, act });

@@ -5,13 +5,19 @@
 use std::{
     os::unix::process::CommandExt as _,
     process::{Child, ChildStderr, Stdio},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
+
+/// How often one that shall give up is told so, and how many times.
+const GIVING_UP: Duration = Duration::from_millis(500);
+const GIVING_UP_MAX: u32 = 120;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +101,6 @@ pub struct Groups {
 pub struct Rate {
     /// Acknowledged ones.
     pub acked: f64,
-    /// Delivered ones.
-    pub delivered: f64,
 }
 
 /// Milliseconds.
@@ -120,15 +124,23 @@ pub struct Generator {
 }
 
 /// Where a soak connects, and who is told how it goes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wiring<'a> {
     /// One edge instead of all.
     pub edge: Option<&'a str>,
+    /// The name of the file that keeps its accounts. Two soaks at once have not the same.
+    pub accounts: &'a str,
     /// How often it says on its standard error how it goes, in milliseconds; that is then
     /// [`Soak::words`]'s to read instead of the terminal's.
     pub told_every_ms: Option<u32>,
     /// More options of `iris soak`.
     pub more: &'a [String],
+}
+
+impl Default for Wiring<'_> {
+    fn default() -> Self {
+        Self { edge: None, accounts: "soak-accounts.json", told_every_ms: None, more: &[] }
+    }
 }
 
 /// A soak under way. It ends with whoever started it: the next one has the same accounts.
@@ -145,7 +157,7 @@ impl Soak {
     pub fn start_wired(cluster: &Cluster, load: Load, wiring: &Wiring<'_>) -> Result<Self> {
         let mut command = cluster.iris()?;
         // Accounts are made once for all: hashing a thousand passwords takes a while.
-        let accounts = cluster.logs().join("soak-accounts.json");
+        let accounts = cluster.logs().join(wiring.accounts);
         command.args(["soak", "--json", "--settle=60s", "--connect-timeout=180s"]).args([
             format!("--pairs={}", load.pairs),
             format!("--rate={}", load.rate),
@@ -179,6 +191,21 @@ impl Soak {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error).context("cannot interrupt iris"),
         }
+    }
+
+    /// Has it end without what is under way, as people do who turn to something else.
+    pub fn give_up(mut self) -> Result<()> {
+        for _ in 0..GIVING_UP_MAX {
+            // The first has it send nothing more, the next wait for nothing more.
+            self.wind_up()?;
+            thread::sleep(GIVING_UP);
+            let child = self.0.as_mut().context("it ended before")?;
+            if child.try_wait()?.is_some() {
+                self.0 = None;
+                return Ok(());
+            }
+        }
+        bail!("the soak does not end")
     }
 
     /// Waits for its end. One that says nothing that can be read is an error; a ledger that is not clean

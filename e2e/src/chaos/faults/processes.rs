@@ -13,6 +13,8 @@ use crate::chaos::victims::{Pod, Victims};
 
 /// A process that stands still may have used so much processor time: it was about to stop.
 const STILL_NS_MAX: u64 = 5_000_000;
+/// More writes a second than any disk takes.
+const NO_LIMIT: u32 = 10_000_000;
 /// How long writes are counted before the disk is slow, in seconds.
 const BEFORE_S: f64 = 3.0;
 /// A limit of writes holds but for this much: the kernel counts in slices.
@@ -167,6 +169,8 @@ pub(super) fn slow_disk(scene: &Scene, pod: &Pod, limit: u32, seconds: u32) -> R
         #[expect(clippy::cast_precision_loss, reason = "fewer writes than an f64 counts exactly")]
         Ok(writes as f64 / began.elapsed().as_secs_f64())
     };
+    // The kernel counts a group's writes only once there is a limit of the disk, if one that nothing meets.
+    container.limit_writes(&disk, Some(NO_LIMIT))?;
     let free = rate(BEFORE_S)?;
     container.limit_writes(&disk, Some(limit))?;
     let limited = rate(seconds.into())?;
