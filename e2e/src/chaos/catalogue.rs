@@ -329,7 +329,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault(
         "full-disk",
-        "Cassandra finds no room for a new segment of its commit log until it has died of that",
+        "Cassandra dies as it finds no room for a new segment of its commit log, until it is there again",
         Action::FullDisk,
     ),
 ];

@@ -142,8 +142,7 @@ pub(super) fn full_disk(scene: &Scene, pod: &Pod) -> Result<Inflicted> {
         ensure!(container.pids().is_empty(), "{} did not notice that its disk is full", pod.name);
         Ok(())
     })?;
-    let ended = Instant::now();
-    scene.say(&format!("{} died after {:.1} s", pod.name, (ended - began).as_secs_f64()));
+    scene.say(&format!("{} died after {:.1} s", pod.name, began.elapsed().as_secs_f64()));
     let logs = ["-n", &pod.namespace, "logs", &pod.name, "--tail=2000", "--request-timeout=10s"];
     // Its last words are those of the container before once there is another.
     let said = scene.wait(API_MAX, 0.5, || {
@@ -154,6 +153,8 @@ pub(super) fn full_disk(scene: &Scene, pod: &Pod) -> Result<Inflicted> {
     });
     scene.check()?;
     let proof = vec![Counter::that(format!("{} said {NO_ROOM:?}", pod.name), said.is_ok())];
+    await_database(scene, &[(pod.clone(), container.clone())])?;
+    let ended = Instant::now();
     let killed = vec![Killed { pod: pod.clone(), container: container.id }];
     Ok(Inflicted { ended, proof, killed })
 }
