@@ -30,7 +30,7 @@ const WARM: Duration = Duration::from_secs(5);
 /// Longer nobody waits until everything is as before.
 const AFTER_MAX: Duration = Duration::from_secs(120);
 /// In so many seconds in a row it must be.
-const STEADY: usize = 3;
+const STEADY: usize = 5;
 /// Accounts are made the first time.
 const BEGUN_MAX: Duration = Duration::from_secs(900);
 const RESIDENTS_FILE: &str = "soak-accounts.json";
@@ -68,7 +68,7 @@ pub(crate) fn section(cluster: &Cluster, times: u32) -> Result<String> {
          | before | {:.0} | | {:.0} | {:.1} | {:.1} |\n\
          | during | {during:.0} | {goodput:.0} % | {:.0} | {:.1} | {:.1} |\n\n\
          {:.1} s after the crowd began to go the residents' messages were acknowledged at 95 % of their rate and more for \
-         good{}. Of all the residents' messages: acked {}, lost {}, duplicated {}, reordered {}.\n",
+         {STEADY} s in a row{}. Of all the residents' messages: acked {}, lost {}, duplicated {}, reordered {}.\n",
         STEP.as_secs(),
         OVER.as_secs(),
         before.acked,
@@ -142,8 +142,8 @@ fn recovery(traffic: &Traffic, gone: Instant, rate: f64) -> Result<Recovery> {
         pause(Duration::from_millis(500));
         let seconds = traffic.seconds()?;
         let over = gone.elapsed() > AFTER_MAX;
-        let rate_s = steady(&seconds, gone, |second| second.acked >= rate);
-        let latency_s = steady(&seconds, gone, |second| second.p99 < 1_000.0);
+        let rate_s = again(&seconds, gone, |second| second.acked >= rate);
+        let latency_s = for_good(&seconds, gone, |second| second.p99 < 1_000.0);
         match (rate_s, latency_s) {
             (Some(rate_s), Some(_)) => return Ok(Recovery { rate_s, latency_s }),
             (Some(rate_s), None) if over => return Ok(Recovery { rate_s, latency_s }),
@@ -152,8 +152,15 @@ fn recovery(traffic: &Traffic, gone: Instant, rate: f64) -> Result<Recovery> {
     }
 }
 
+/// The first of some seconds in a row that are as they should be.
+fn again(seconds: &[Second], from: Instant, good: impl Fn(&Second) -> bool) -> Option<f64> {
+    let those: Vec<_> = seconds.iter().filter(|second| second.at >= from).collect();
+    let row = those.windows(STEADY).find(|row| row.iter().all(|second| good(second)))?;
+    Some((row[0].at - from).as_secs_f64())
+}
+
 /// From when on every second is as it should be, if the last ones are.
-fn steady(seconds: &[Second], from: Instant, good: impl Fn(&Second) -> bool) -> Option<f64> {
+fn for_good(seconds: &[Second], from: Instant, good: impl Fn(&Second) -> bool) -> Option<f64> {
     let those: Vec<_> = seconds.iter().filter(|second| second.at >= from).collect();
     let first = those.iter().rposition(|second| !good(second)).map_or(0, |bad| bad + 1);
     (those.len() >= first + STEADY).then(|| (those[first].at - from).as_secs_f64())
@@ -164,17 +171,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steady_is_from_the_last_bad_second_on() {
+    fn a_dip_ends_what_was_for_good_and_not_what_was_so_again() {
         let from = Instant::now();
-        let second = |n: u64, acked: f64| {
-            Second { at: from + Duration::from_secs(n), acked, p50: 1.0, p99: 2.0 }
+        let second = |(n, acked): (u64, f64)| Second {
+            at: from + Duration::from_secs(n),
+            acked,
+            p50: 1.0,
+            p99: 2.0,
         };
-        let mut seconds = vec![second(1, 90.0), second(2, 10.0), second(3, 100.0), second(4, 99.0)];
+        let acked = [90.0, 10.0, 100.0, 99.0, 98.0, 97.0, 96.0];
+        let mut seconds: Vec<_> = (1_u64..).zip(acked).map(second).collect();
         let good = |second: &Second| second.acked >= 95.0;
-        assert_eq!(steady(&seconds, from, good), None, "too few");
-        seconds.push(second(5, 98.0));
-        assert_eq!(steady(&seconds, from, good), Some(3.0));
-        seconds.push(second(6, 94.0));
-        assert_eq!(steady(&seconds, from, good), None);
+        assert_eq!(again(&seconds[..6], from, good), None, "too few");
+        assert_eq!(for_good(&seconds[..6], from, good), None, "too few");
+        assert_eq!(again(&seconds, from, good), Some(3.0));
+        assert_eq!(for_good(&seconds, from, good), Some(3.0));
+        seconds.push(second((8, 94.0)));
+        assert_eq!(again(&seconds, from, good), Some(3.0));
+        assert_eq!(for_good(&seconds, from, good), None);
     }
 }

@@ -137,8 +137,11 @@ mod tests {
     #[test]
     fn a_mean_is_of_what_came_since_then() {
         let from = Instant::now();
-        let second = |n: u64, acked: f64| {
-            Second { at: from + Duration::from_secs(n), acked, p50: 1.0, p99: 2.0 }
+        let second = |n: u64, acked: f64| Second {
+            at: from + Duration::from_secs(n),
+            acked,
+            p50: 1.0,
+            p99: 2.0,
         };
         let all = mean(&[second(1, 90.0), second(2, 10.0), second(3, 20.0)], second(2, 0.0).at);
         assert!((all.acked - 15.0).abs() < 1e-9, "{all:?}");
