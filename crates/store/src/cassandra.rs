@@ -94,6 +94,15 @@ impl ControlStore for CassandraStore {
         self.tables.shard_epoch.from(&self.client, shard, from).await
     }
 
+    async fn epochs_between(
+        &self,
+        shard: ShardRef,
+        from: Epoch,
+        below: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        self.tables.shard_epoch.between(&self.client, shard, from, below).await
+    }
+
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError> {
         self.tables.shard_epoch.claim(&self.client, shard, row).await
     }

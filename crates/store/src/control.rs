@@ -52,6 +52,19 @@ pub trait ControlStore: Send + Sync + 'static {
     /// The ownerships from `from` on, ascending, serially.
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError>;
 
+    /// The ownerships from `from` on and before `below`, ascending. Whoever asks has seen or claimed the
+    /// one at `below`: those before it never change, so this need not be a serial read.
+    async fn epochs_between(
+        &self,
+        shard: ShardRef,
+        from: Epoch,
+        below: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        let mut epochs = self.epochs_from(shard, from).await?;
+        epochs.retain(|row| row.epoch < below);
+        Ok(epochs)
+    }
+
     /// Adds the ownership `row`, if the newest one is `row.epoch - 1` (none for epoch 1).
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError>;
 

@@ -255,6 +255,15 @@ impl<S: ControlStore, O: StoreObserver> ControlStore for Observed<S, O> {
         self.watch(Operation::ReadEpochs, self.store.epochs_from(shard, from)).await
     }
 
+    async fn epochs_between(
+        &self,
+        shard: ShardRef,
+        from: Epoch,
+        below: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        self.watch(Operation::ReadEpochs, self.store.epochs_between(shard, from, below)).await
+    }
+
     async fn claim(&self, shard: ShardRef, row: EpochRow) -> Result<Cas, StoreError> {
         self.compare(Operation::Claim, self.store.claim(shard, row)).await
     }

@@ -96,8 +96,9 @@ pub(super) struct Acquirer {
     pub(super) clock: SharedClock,
     pub(super) lanes: Lanes,
     pub(super) metrics: OwnerMetrics,
-    /// Sessions being taken over, or taken over, by this one.
-    takeovers: Mutex<BTreeMap<SessionId, Once<()>>>,
+    /// Where lanes of dead sessions end, each once that is decided. It never changes, and to ask for it
+    /// costs a round of Paxos.
+    ends: Mutex<BTreeMap<LaneId, Once<BlockSeq>>>,
     /// What was read of lanes, up to where shards of theirs that come here ended.
     tails: Mutex<Tails>,
 }
@@ -116,8 +117,8 @@ impl Acquirer {
         lanes: Lanes,
         metrics: OwnerMetrics,
     ) -> Self {
-        let (takeovers, tails) = (Mutex::default(), Mutex::default());
-        Self { session, config, store, clock, lanes, metrics, takeovers, tails }
+        let (ends, tails) = (Mutex::default(), Mutex::default());
+        Self { session, config, store, clock, lanes, metrics, ends, tails }
     }
 
     /// Claims a shard and serves it. Sessions in `dead` may be fenced for that, others may not.
@@ -146,12 +147,12 @@ impl Acquirer {
             let (mut how, mut seal) = ("fresh", None);
             if let Some(row) = &head {
                 let lane = LaneId { session: row.session, lane: row.lane };
-                seal = self.store.sealed(lane).await?;
                 how = if row.released_block.is_some() { "released" } else { "takeover" };
-                if row.released_block.is_none() && seal.is_none() && dead.contains(&row.session) {
-                    self.take_over(at, row).await?;
-                    continue;
-                }
+                seal = match row.released_block {
+                    Some(_) => None,
+                    None if dead.contains(&row.session) => Some(self.take_over(at, row).await?),
+                    None => self.end_of_lane(lane).await?,
+                };
             }
             match claimable(self.session, head.as_ref(), seal) {
                 Claimable::Yes { epoch, .. } => {
@@ -227,18 +228,40 @@ impl Acquirer {
         }
     }
 
-    /// Fences and seals a dead session, once for all of its shards.
-    async fn take_over(&self, at: ShardRef, row: &EpochRow) -> Result<(), TakeoverError> {
-        let dead = row.session;
-        let cell = Arc::clone(self.takeovers.lock().entry(dead).or_default());
-        let done = cell.get_or_try_init(|| async {
+    /// Fences and seals a dead session, once for all shards of a lane, and answers where that ends.
+    async fn take_over(&self, at: ShardRef, row: &EpochRow) -> Result<BlockSeq, AcquireError> {
+        let (dead, lane) = (row.session, LaneId { session: row.session, lane: row.lane });
+        let decided = self.decided(lane);
+        let end = decided.get_or_try_init(|| async {
+            // Another one may have done it, or this one for the shards of another lane.
+            if let Some(end) = self.store.sealed(lane).await? {
+                return Ok(end);
+            }
             tracing::info!(session = %dead, "taking over");
             let promised = self.promised(at, row).await?;
             take_over(&self.store, dead, self.session, promised).await?;
             self.metrics.takeovers.inc();
-            Ok::<(), TakeoverError>(())
+            self.store.sealed(lane).await?.ok_or(AcquireError::Held(dead))
         });
-        done.await.copied()
+        end.await.copied()
+    }
+
+    /// Where a lane ends, if that is decided.
+    async fn end_of_lane(&self, lane: LaneId) -> Result<Option<BlockSeq>, StoreError> {
+        let decided = self.decided(lane);
+        if let Some(end) = decided.get() {
+            return Ok(Some(*end));
+        }
+        let end = self.store.sealed(lane).await?;
+        if let Some(end) = end {
+            // Somebody else may just have said the same.
+            let _same = decided.set(end);
+        }
+        Ok(end)
+    }
+
+    fn decided(&self, lane: LaneId) -> Once<BlockSeq> {
+        Arc::clone(self.ends.lock().entry(lane).or_default())
     }
 
     /// What the dead session released of this shard earlier: its lane did not end below that.
@@ -249,7 +272,7 @@ impl Acquirer {
     ) -> Result<BTreeMap<LaneNo, BlockSeq>, StoreError> {
         let from = Epoch(row.epoch.0.saturating_sub(RELEASES_SEEN));
         let mut promised: BTreeMap<LaneNo, BlockSeq> = BTreeMap::new();
-        for earlier in self.store.epochs_from(at, from).await? {
+        for earlier in self.store.epochs_between(at, from, row.epoch).await? {
             if let Some(block) = earlier.released_block.filter(|_| earlier.session == row.session) {
                 let known = promised.entry(earlier.lane).or_default();
                 *known = block.max(*known);
@@ -286,5 +309,6 @@ impl Acquirer {
     /// Forgets what was read of dead lanes: their shards have all found their owners.
     pub(super) fn forget_tails(&self) {
         self.tails.lock().clear();
+        self.ends.lock().clear();
     }
 }

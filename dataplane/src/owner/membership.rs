@@ -24,8 +24,9 @@ use super::held::Held;
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// Renewed so often.
 const RENEW: Duration = Duration::from_millis(1_500);
-/// Shards acquired at once: each costs a few round trips and a read of its tail.
-const ACQUIRE_AT_ONCE: usize = 16;
+/// Shards acquired at once: each costs a few round trips and a compare-and-swap, whose time is that of
+/// the database's disk and shared by those that are under way together.
+const ACQUIRE_AT_ONCE: usize = 64;
 
 /// What the assignment says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

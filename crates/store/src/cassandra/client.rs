@@ -58,6 +58,8 @@ pub(super) enum Kind {
     FenceRead,
     /// The read of a lane's tail: at every replica while replicas move.
     TailRead,
+    /// A plain read of what compare-and-swaps wrote, at the level of their commits.
+    SettledRead,
     /// A read that sees every compare-and-swap before it.
     SerialRead,
     /// A compare-and-swap.
@@ -68,7 +70,11 @@ impl Kind {
     fn effect(self) -> Effect {
         match self {
             Self::Write | Self::Append | Self::Cas => Effect::Possible,
-            Self::Read | Self::FenceRead | Self::TailRead | Self::SerialRead => Effect::None,
+            Self::Read
+            | Self::FenceRead
+            | Self::TailRead
+            | Self::SettledRead
+            | Self::SerialRead => Effect::None,
         }
     }
 }
@@ -191,16 +197,21 @@ impl Client {
             Kind::Write | Kind::Append => levels.write,
             Kind::Read | Kind::FenceRead | Kind::TailRead => levels.read,
             Kind::SerialRead => levels.serial_read,
-            Kind::Cas => levels.commit,
+            Kind::Cas | Kind::SettledRead => levels.commit,
         });
         prepared.set_serial_consistency((kind == Kind::Cas).then_some(levels.serial));
         prepared.set_request_timeout(Some(self.time_limit(kind)));
         prepared.set_execution_profile_handle(Some(match kind {
-            Kind::Read | Kind::FenceRead | Kind::TailRead => self.reads.clone(),
+            Kind::Read | Kind::FenceRead | Kind::TailRead | Kind::SettledRead => self.reads.clone(),
             Kind::Write | Kind::Append | Kind::SerialRead | Kind::Cas => self.once.clone(),
         }));
         prepared.set_is_idempotent(match kind {
-            Kind::Write | Kind::Append | Kind::Read | Kind::FenceRead | Kind::TailRead => true,
+            Kind::Write
+            | Kind::Append
+            | Kind::Read
+            | Kind::FenceRead
+            | Kind::TailRead
+            | Kind::SettledRead => true,
             Kind::SerialRead | Kind::Cas => false,
         });
         Ok(Statement { prepared, kind })
@@ -210,7 +221,7 @@ impl Client {
         match kind {
             Kind::Write => self.timeouts.write,
             Kind::Append => self.timeouts.append,
-            Kind::Read | Kind::TailRead => self.timeouts.read,
+            Kind::Read | Kind::TailRead | Kind::SettledRead => self.timeouts.read,
             Kind::FenceRead => self.timeouts.fence_read,
             Kind::SerialRead | Kind::Cas => self.timeouts.serial,
         }

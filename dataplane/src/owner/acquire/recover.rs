@@ -90,10 +90,8 @@ impl Acquirer {
     ) -> Result<Vec<Entry>, AcquireError> {
         let from = checkpoint.map(|c| c.epoch).unwrap_or_default();
         let mut rows = Vec::new();
-        for row in self.store.epochs_from(at, from).await? {
-            if row.epoch < epoch {
-                rows.push((row, self.end_of(&row).await?));
-            }
+        for row in self.store.epochs_between(at, from, epoch).await? {
+            rows.push((row, self.end_of(&row).await?));
         }
         let behind = |seq| checkpoint.is_none_or(|c| seq > c.pos);
         let mut tail = Vec::new();
@@ -109,7 +107,7 @@ impl Acquirer {
             return Ok(end);
         }
         let lane = LaneId { session: row.session, lane: row.lane };
-        let sealed = self.store.sealed(lane).await?;
+        let sealed = self.end_of_lane(lane).await?;
         // Its successor's claim would have been refused otherwise.
         sealed.ok_or(AcquireError::Held(row.session))
     }

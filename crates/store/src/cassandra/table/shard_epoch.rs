@@ -5,6 +5,7 @@
 use iris_core::id::{LaneNo, SessionId};
 use iris_core::seq::{BlockSeq, Epoch};
 use iris_core::takeover::EpochRow;
+use scylla::response::query_result::QueryRowsResult;
 use uuid::Uuid;
 
 use crate::cassandra::client::{Client, Kind, Statement, first, undecodable, unexpected};
@@ -23,6 +24,7 @@ const COLUMNS: &str = "epoch, session, lane, first_block, released_block, head_e
 pub(in crate::cassandra) struct ShardEpoch {
     head: Statement,
     from: Statement,
+    between: Statement,
     raise: Statement,
     insert: Statement,
     release: Statement,
@@ -40,6 +42,14 @@ impl ShardEpoch {
                 .prepare(
                     Kind::SerialRead,
                     &format!("{select} AND epoch >= ? ORDER BY epoch ASC LIMIT {PAGE}"),
+                )
+                .await?,
+            between: client
+                .prepare(
+                    Kind::SettledRead,
+                    &format!(
+                        "{select} AND epoch >= ? AND epoch < ? ORDER BY epoch ASC LIMIT {PAGE}"
+                    ),
                 )
                 .await?,
             raise: client
@@ -96,20 +106,37 @@ impl ShardEpoch {
         from: Epoch,
     ) -> Result<Vec<EpochRow>, StoreError> {
         let (shard, home_gen) = key(of);
-        let mut next = i64::from(from.0);
         let mut epochs = Vec::new();
+        let mut next = i64::from(from.0);
         loop {
             let result = client.read(&self.from, (shard, home_gen, next)).await?;
-            let before = epochs.len();
-            for columns in result.rows::<Columns>().map_err(unexpected)? {
-                let columns = columns.map_err(undecodable)?;
-                next = columns.0 + 1;
-                epochs.push(row(columns)?);
-            }
-            if i32::try_from(epochs.len() - before).is_ok_and(|read| read < PAGE) {
-                return Ok(epochs);
+            match append(&mut epochs, &result)? {
+                Some(after) => next = after,
+                None => return Ok(epochs),
             }
         }
+    }
+
+    /// The compare-and-swap that claimed `below`, or whose row was seen, came after those before it, and
+    /// does not begin until a quorum has what was swapped last. So a quorum has them all.
+    pub(in crate::cassandra) async fn between(
+        &self,
+        client: &Client,
+        of: ShardRef,
+        from: Epoch,
+        below: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        let (shard, home_gen) = key(of);
+        let mut epochs = Vec::new();
+        let (mut next, below) = (i64::from(from.0), i64::from(below.0));
+        while next < below {
+            let result = client.read(&self.between, (shard, home_gen, next, below)).await?;
+            match append(&mut epochs, &result)? {
+                Some(after) => next = after,
+                None => break,
+            }
+        }
+        Ok(epochs)
     }
 
     pub(in crate::cassandra) async fn claim(
@@ -143,6 +170,18 @@ impl ShardEpoch {
         let values = (bigint("block", released.0)?, shard, home_gen, epoch, epoch);
         Ok(client.compare(&self.release, values).await?.outcome)
     }
+}
+
+/// Appends a page. Answers where the next one begins, if there may be one.
+fn append(epochs: &mut Vec<EpochRow>, page: &QueryRowsResult) -> Result<Option<i64>, StoreError> {
+    let (before, mut next) = (epochs.len(), 0);
+    for columns in page.rows::<Columns>().map_err(unexpected)? {
+        let columns = columns.map_err(undecodable)?;
+        next = columns.0 + 1;
+        epochs.push(row(columns)?);
+    }
+    let is_full = i32::try_from(epochs.len() - before).is_ok_and(|read| read >= PAGE);
+    Ok(is_full.then_some(next))
 }
 
 fn key(of: ShardRef) -> (i32, i32) {
