@@ -114,18 +114,24 @@ pub fn decode_inbox_run(bytes: Bytes) -> Result<Vec<InboxItem>, FormatError> {
     Ok(run.items.into_iter().map(inbox_item_from_stored).collect())
 }
 
+/// Whether every item of a run can be decoded: written again, one that cannot would be a hole for good.
+pub fn check_inbox_run(bytes: Bytes) -> Result<(), FormatError> {
+    let run = stored::InboxRun::decode(bytes)?;
+    run.items.into_iter().try_for_each(|item| inbox_content(item.kind).map(drop))
+}
+
 fn inbox_item_from_stored(item: stored::InboxItem) -> InboxItem {
-    use stored::inbox_item::Kind;
-    let content = match item.kind {
-        Some(Kind::Message(message)) => {
-            message_from_stored(Some(message)).map_or(InboxContent::Hole, InboxContent::Message)
-        }
-        Some(Kind::Notice(notice)) => {
-            notice_from_stored(Some(notice)).map_or(InboxContent::Hole, InboxContent::Notice)
-        }
-        None => InboxContent::Hole,
-    };
+    let content = inbox_content(item.kind).unwrap_or(InboxContent::Hole);
     InboxItem { seq: InboxSeq(item.inbox_seq), clock: Hlc(item.clock), content }
+}
+
+fn inbox_content(kind: Option<stored::inbox_item::Kind>) -> Result<InboxContent, FormatError> {
+    use stored::inbox_item::Kind;
+    Ok(match kind {
+        Some(Kind::Message(message)) => InboxContent::Message(message_from_stored(Some(message))?),
+        Some(Kind::Notice(notice)) => InboxContent::Notice(notice_from_stored(Some(notice))?),
+        None => InboxContent::Hole,
+    })
 }
 
 /// An outbox item, for its row and for the peer stream.

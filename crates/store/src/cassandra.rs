@@ -38,7 +38,7 @@ use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 
 use crate::{
-    Cas, Checkpoint, ControlStore, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
+    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
     HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
 };
 use client::Client;
@@ -229,7 +229,7 @@ impl DerivedStore for CassandraStore {
         shard: ShardRef,
         flush: &Flush,
         checkpoint: Checkpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<DamagedRow>, StoreError> {
         materialize::write(self, shard.shard, flush, checkpoint).await
     }
 }

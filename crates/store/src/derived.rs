@@ -13,7 +13,7 @@ use iris_core::seq::{BlockSeq, Epoch, InboxSeq, ShardSeq};
 use iris_core::shard::{Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem};
 use iris_proto::stored_rows::PeerNumbers;
 
-use crate::{ShardRef, StoreError};
+use crate::{ShardRef, StoreError, Table};
 
 /// Everything of a shard up to here is in derived rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub struct Checkpoint {
     pub block: BlockSeq,
     /// The shard's clock.
     pub clock: Hlc,
+}
+
+/// A row that an erasure met and that cannot be understood, or not all of it. It stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DamagedRow {
+    /// In which table.
+    pub table: Table,
+    /// Which, in words.
+    pub row: String,
+    /// What is wrong.
+    pub why: String,
 }
 
 /// Derived rows of the shards' accounts and outboxes.
@@ -87,10 +98,14 @@ pub trait DerivedStore: Send + Sync + 'static {
     /// their marks, groups (members before what says that they are there), and peers, then the
     /// checkpoint, each step only when the one before is durable. Idempotent: an error is answered by
     /// writing the same flush again.
+    ///
+    /// Answers the rows that its erasures met and that cannot be understood: they would fail it again
+    /// and again. A message that is known to lie in one of their places is hidden behind a hole, one
+    /// that nobody can see stays, and so does whatever else is in them.
     async fn materialize(
         &self,
         shard: ShardRef,
         flush: &Flush,
         checkpoint: Checkpoint,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Vec<DamagedRow>, StoreError>;
 }

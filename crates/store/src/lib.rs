@@ -18,7 +18,7 @@ mod log;
 mod observe;
 
 pub use control::{Cas, ControlStore, ShardRef};
-pub use derived::{Checkpoint, DerivedStore};
+pub use derived::{Checkpoint, DamagedRow, DerivedStore};
 pub use directory::{DirectoryStore, HandleClaim, HandleKey, HandleRecord};
 pub use error::StoreError;
 pub use health::{HealthStore, StoreReport};

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::apart;
 use crate::{
-    Cas, Checkpoint, ControlStore, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
+    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
     HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
 };
 
@@ -144,7 +144,7 @@ impl Outcome {
 }
 
 /// A table whose rows are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     /// Blocks of the log.
     SessionLog,
@@ -391,9 +391,9 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         shard: ShardRef,
         flush: &Flush,
         checkpoint: Checkpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<DamagedRow>, StoreError> {
         let write = self.store.materialize(shard, flush, checkpoint);
-        self.watch(Operation::Materialize, write).await?;
+        let damaged = self.watch(Operation::Materialize, write).await?;
         let weight = |run: &iris_core::shard::InboxRun| -> usize {
             run.items.iter().map(|item| apart::stripped(item).weight()).sum()
         };
@@ -411,7 +411,7 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         self.observer.wrote(Table::AccountState, flush.accounts.len(), 0);
         self.observer.wrote(Table::ShardPeer, flush.peers.len(), 0);
         self.observer.wrote(Table::ShardCheckpoint, 1, 0);
-        Ok(())
+        Ok(damaged)
     }
 }
 

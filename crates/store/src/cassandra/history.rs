@@ -9,7 +9,7 @@ use iris_core::seq::InboxSeq;
 use iris_core::shard::{Erasure, Fetch, HistoryPage, HistoryPoint};
 
 use super::CassandraStore;
-use crate::{StoreError, apart};
+use crate::{DamagedRow, StoreError, apart};
 
 /// Ranges of places that are read at once.
 const READS_AT_ONCE: usize = 8;
@@ -69,25 +69,33 @@ fn ranges(points: &[HistoryPoint]) -> Vec<(InboxSeq, InboxSeq)> {
 }
 
 /// Takes the bodies of erased messages out of every row that has them. One that has no row is done.
-pub(super) async fn erase(store: &CassandraStore, erasures: &[Erasure]) -> Result<(), StoreError> {
+/// Answers the rows that could not be understood.
+pub(super) async fn erase(
+    store: &CassandraStore,
+    erasures: &[Erasure],
+) -> Result<Vec<DamagedRow>, StoreError> {
     let mut accounts: BTreeMap<AccountId, Vec<Erasure>> = BTreeMap::new();
     for erasure in erasures {
         accounts.entry(erasure.account).or_default().push(*erasure);
     }
     let accounts = accounts.into_values().map(|erasures| erase_in_turn(store, erasures));
-    futures::stream::iter(accounts).buffer_unordered(ACCOUNTS_AT_ONCE).try_collect().await
+    futures::stream::iter(accounts).buffer_unordered(ACCOUNTS_AT_ONCE).try_concat().await
 }
 
 /// One after the other: two of one run would each write what the other one erased.
-async fn erase_in_turn(store: &CassandraStore, erasures: Vec<Erasure>) -> Result<(), StoreError> {
+async fn erase_in_turn(
+    store: &CassandraStore,
+    erasures: Vec<Erasure>,
+) -> Result<Vec<DamagedRow>, StoreError> {
     let CassandraStore { client, tables, slots, .. } = store;
+    let mut damaged = Vec::new();
     for erasure in erasures {
         let of = (erasure.account, erasure.conversation);
         for place in tables.conversation_index.at(client, of, erasure.clock).await? {
-            tables.inbox.erase(client, slots, &erasure, place).await?;
+            damaged.extend(tables.inbox.erase(client, slots, &erasure, place).await?);
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 #[cfg(test)]

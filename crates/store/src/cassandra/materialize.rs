@@ -9,7 +9,7 @@ use iris_core::shard::{AccountRow, Flush, GroupRow, MarkRow};
 
 use super::derived::{self, Together};
 use super::{CassandraStore, history};
-use crate::{Checkpoint, StoreError};
+use crate::{Checkpoint, DamagedRow, StoreError};
 
 /// Marks that are written with their account: of a few dozen bytes each, beside a row of some kilobytes.
 const MARKS_TOGETHER: usize = 32;
@@ -20,7 +20,7 @@ pub(super) async fn write(
     shard: ShardId,
     flush: &Flush,
     checkpoint: Checkpoint,
-) -> Result<(), StoreError> {
+) -> Result<Vec<DamagedRow>, StoreError> {
     steps(store, shard, flush, checkpoint).await.map_err(|error| match error {
         StoreError::Unavailable(text) => StoreError::Unknown(text),
         other => other,
@@ -32,7 +32,7 @@ async fn steps(
     shard: ShardId,
     flush: &Flush,
     checkpoint: Checkpoint,
-) -> Result<(), StoreError> {
+) -> Result<Vec<DamagedRow>, StoreError> {
     let CassandraStore { client, tables, slots, .. } = store;
     let marks = Marks::of(flush);
     // What accounts, groups and peers will point to.
@@ -44,7 +44,7 @@ async fn steps(
         tables.outbox.write(client, slots, shard, &flush.outbox),
     )?;
     // A message that is erased may be one of those.
-    tokio::try_join!(
+    let (mut damaged, logs) = tokio::try_join!(
         history::erase(store, &flush.erasures),
         tables.group_log.erase(client, slots, &flush.log_erasures),
     )?;
@@ -59,7 +59,11 @@ async fn steps(
         tables.shard_checkpoint.write(client, slots, shard, checkpoint, flush.timestamp),
         tables.outbox.forget(client, slots, shard, &flush.peers),
     )?;
-    Ok(())
+    // Several erasures may have met one row.
+    damaged.extend(logs);
+    damaged.sort_unstable();
+    damaged.dedup();
+    Ok(damaged)
 }
 
 /// The marks of a flush, by accounts. An account and its marks lie under one key: they are one write,

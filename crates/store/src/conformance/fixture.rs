@@ -90,7 +90,11 @@ impl<'a> World<'a> {
 
     /// Writes a flush whose checkpoint is at its timestamp.
     pub(super) async fn flush(&self, shard: ShardRef, flush: &Flush) -> Result<(), String> {
-        self.store.materialize(shard, flush, checkpoint(flush)).await.map_err(failed)
+        let damaged = self.store.materialize(shard, flush, checkpoint(flush)).await;
+        match damaged.map_err(failed)? {
+            damaged if damaged.is_empty() => Ok(()),
+            damaged => Err(format!("rows that the store does not understand: {damaged:?}")),
+        }
     }
 }
 

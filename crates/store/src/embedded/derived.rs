@@ -19,10 +19,12 @@ use iris_proto::{FormatError, stored_groups, stored_relations};
 use super::EmbeddedStore;
 use super::codec::{Packed, Parts, Tag};
 use super::disk::{Batch, Disk};
-use crate::{Checkpoint, DerivedStore, ShardRef, StoreError, apart};
+use crate::{Checkpoint, DamagedRow, DerivedStore, ShardRef, StoreError, apart};
 
 mod groups;
 mod people;
+#[cfg(test)]
+mod tests;
 
 #[async_trait]
 impl DerivedStore for EmbeddedStore {
@@ -137,7 +139,7 @@ impl DerivedStore for EmbeddedStore {
         shard: ShardRef,
         flush: &Flush,
         checkpoint: Checkpoint,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<DamagedRow>, StoreError> {
         let (shard, flush) = (shard.shard, flush.clone());
         self.write(move |disk| {
             let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
@@ -150,8 +152,11 @@ impl DerivedStore for EmbeddedStore {
             }
             disk.commit(batch)?;
             // A message that is erased may be one of those.
-            people::erase(disk, &flush.erasures)?;
-            groups::erase(disk, &flush.log_erasures)?;
+            let mut damaged = people::erase(disk, &flush.erasures)?;
+            damaged.extend(groups::erase(disk, &flush.log_erasures)?);
+            // Several erasures may have met one row.
+            damaged.sort_unstable();
+            damaged.dedup();
             let mut batch = disk.batch();
             write_accounts(disk, &mut batch, &flush)?;
             groups::write(disk, &mut batch, &flush.groups)?;
@@ -165,7 +170,8 @@ impl DerivedStore for EmbeddedStore {
                 .u64(checkpoint.clock.0);
             let key = shard_key(Tag::Checkpoint, shard);
             put(disk, &mut batch, &key, value.bytes(), flush.timestamp)?;
-            disk.commit(batch)
+            disk.commit(batch)?;
+            Ok(damaged)
         })
         .await
     }

@@ -103,7 +103,7 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
     };
     let checkpoint =
         Checkpoint { epoch: Epoch(1), pos: ShardSeq(1), block: BlockSeq(1), clock: Hlc(1) };
-    add("materialize", store.materialize(shard, &flush, checkpoint).await);
+    add("materialize", store.materialize(shard, &flush, checkpoint).await.map(drop));
     add("account", store.account(account).await.map(drop));
     add("inbox", store.inbox(account, InboxSeq(0), InboxSeq(9), 9).await.map(drop));
     let fetch = Fetch { conversation: Address::Account(account), before: None, limit: 9 };

@@ -10,8 +10,8 @@ use iris_core::mark::Mark;
 use iris_core::message::{Address, Bodies, Message, Parcel};
 use iris_core::seq::{ConvSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{
-    AccountRow, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow, OutboxItem,
-    OutboxRow, PeerRow,
+    AccountRow, Erasure, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow,
+    OutboxItem, OutboxRow, PeerRow,
 };
 use iris_store::{Checkpoint, DerivedStore as _, LogStore as _, ShardRef, StoreError};
 use iris_testing::Cassandra;
@@ -237,6 +237,101 @@ async fn a_body_that_is_apart_is_stored_once() {
     store.materialize(SHARD, &erasing, checkpoint).await.unwrap();
     let logged = raw::rows::<(Vec<u8>,)>(&session, "SELECT message FROM apart.group_log").await;
     assert!(logged.len() == 1 && logged[0].0.len() < 300, "the body is still there");
+}
+
+/// A place of the account's inbox, with a message that it wrote to itself.
+fn noted(place: u64) -> (InboxItem, IndexRow, Erasure) {
+    let conversation = Address::Account(account());
+    let (clock, place, timestamp) = (Hlc(place), InboxSeq(place), at(1, 40));
+    let message = Arc::unwrap_or_clone(said(place.0, 100));
+    let message = Message { to: conversation, clock, group: None, ..message };
+    let erasure = Erasure {
+        account: account(),
+        conversation,
+        clock,
+        author: message.sender,
+        msg_id: message.msg_id,
+        timestamp: at(1, 50),
+    };
+    let item = InboxItem { seq: place, clock, content: InboxContent::Message(Arc::new(message)) };
+    (item, IndexRow { account: account(), conversation, clock, place, timestamp }, erasure)
+}
+
+/// What a deletion meets and cannot understand is told, stays as it is, and fails no flush. A message in
+/// a row beside it is hidden, and comes back neither then nor once the row is repaired.
+#[tokio::test]
+async fn damaged_rows_fail_no_flush_that_deletes() {
+    let node = Cassandra::shared().await.unwrap();
+    let store = node.store("damaged").await.unwrap();
+    let session = raw::session(node).await;
+    let (first, checkpoint) = flush(1, 40);
+    let places: Vec<_> = (1..=80).map(noted).collect();
+    let run = |from: usize, upto: usize| InboxRun {
+        account: account(),
+        items: places[from - 1..upto].iter().map(|(item, ..)| item.clone()).collect(),
+        timestamp: at(1, 40),
+    };
+    let index = places.iter().map(|(_, index, _)| *index).collect();
+    let logs = vec![LogRow { message: said(3, 100), ..first.logs[0].clone() }];
+    let inbox = vec![run(1, 80), run(10, 20)];
+    let written = Flush { inbox, index, logs, ..first };
+    assert_eq!(store.materialize(SHARD, &written, checkpoint).await.unwrap(), []);
+    let whole = "SELECT run, WRITETIME(run) FROM damaged.inbox WHERE first = 10 ALLOW FILTERING";
+    let (kept, stamp_of_kept) = raw::rows::<(Vec<u8>, i64)>(&session, whole).await[0].clone();
+    let broken = |stamp: i64| {
+        format!("UPDATE damaged.inbox USING TIMESTAMP {stamp} SET run = 0xffffffff")
+            + &format!(" WHERE account = {} AND bucket = 0 AND first = 10", hex(&account().to_bytes()))
+    };
+    raw::run(&session, &broken(stamp_of_kept + 1)).await;
+    raw::run(
+        &session,
+        &format!(
+            "UPDATE damaged.group_log USING TIMESTAMP {} SET message = 0xffffffff \
+             WHERE group = {} AND bucket = 0 AND place = 3",
+            stamp::whole(HomeGen(0)).get(),
+            hex(&group().to_bytes())
+        ),
+    )
+    .await;
+
+    let log_erasure = LogErasure {
+        group: group(),
+        place: ConvSeq(3),
+        author: account(),
+        msg_id: iris_core::id::MsgId([5; 16]),
+        timestamp: stamp::erased(HomeGen(0)),
+    };
+    let (second, checkpoint) = flush(1, 50);
+    let erasing = Flush {
+        inbox: Vec::new(),
+        index: Vec::new(),
+        logs: Vec::new(),
+        erasures: vec![places[11].2, places[69].2],
+        log_erasures: vec![log_erasure],
+        ..second
+    };
+    for _ in 0..2 {
+        let damaged = store.materialize(SHARD, &erasing, checkpoint).await.unwrap();
+        let told: Vec<_> = damaged.iter().map(|row| row.table.name()).collect();
+        assert_eq!(told, ["inbox", "group_log"], "{damaged:?}");
+        assert_eq!(raw::count(&session, "damaged.inbox").await, 5, "and the hole");
+    }
+    let found = store.checkpoint(SHARD.shard).await.unwrap();
+    assert_eq!(found.map(|found| found.pos), Some(ShardSeq(50)));
+
+    // Somebody repairs the row.
+    let repair = broken(stamp_of_kept + 2)
+        .replace("0xffffffff", &hex(&kept));
+    raw::run(&session, &repair).await;
+    let read = store.inbox(account(), InboxSeq(0), InboxSeq(80), usize::MAX).await.unwrap();
+    let holes = read.iter().filter(|item| item.content == InboxContent::Hole);
+    assert_eq!(holes.map(|item| item.seq.0).collect::<Vec<_>>(), [12, 70]);
+    assert_eq!(read.len(), 80, "no neighbour is lost");
+}
+
+/// Bytes, as CQL has them.
+fn hex(bytes: &[u8]) -> String {
+    format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 /// What a flush costs a cluster: requests, most of them of one partition each.

@@ -16,7 +16,7 @@ use iris_core::seq::{BlockSeq, InboxSeq};
 use iris_core::shard::{Conn, Fetch, Flush, HistoryPage, Input, MarksPage};
 use iris_proto::stored_blocks;
 use iris_runtime::backoff::Backoff;
-use iris_store::{Checkpoint, LogRow, ShardRef, StoreError};
+use iris_store::{Checkpoint, DamagedRow, LogRow, ShardRef, StoreError};
 
 use super::super::metrics::OwnerMetrics;
 use super::Lane;
@@ -87,6 +87,20 @@ fn account_read(
             tracing::warn!(%error, %shard, "an account could not be read");
             Input::LoadFailed { account }
         }
+    }
+}
+
+/// What an erasure met and did not understand: the rows of the flush are written all the same.
+fn rows_damaged(metrics: &OwnerMetrics, shard: ShardId, damaged: &[DamagedRow]) {
+    for DamagedRow { table, row, why } in damaged {
+        metrics.damaged.with_label_values(&[table.name()]).inc();
+        tracing::error!(
+            %shard,
+            table = table.name(),
+            row,
+            why,
+            "what was deleted may still be in a row that cannot be understood"
+        );
     }
 }
 
@@ -188,6 +202,7 @@ impl Lane {
             Checkpoint { epoch: key.epoch, pos: flush.checkpoint, block, clock: flush.clock };
         let store = Arc::clone(&self.deps.store);
         let permits = Arc::clone(&self.deps.flush_permits);
+        let metrics = self.deps.metrics.clone();
         self.jobs.push(Box::pin(async move {
             let rows = flush.rows();
             let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
@@ -197,7 +212,8 @@ impl Lane {
                 let result = store.materialize(shard_ref, &flush, checkpoint).await;
                 drop(permit);
                 match result {
-                    Ok(()) => {
+                    Ok(damaged) => {
+                        rows_damaged(&metrics, shard, &damaged);
                         written = true;
                         break;
                     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -17,11 +18,11 @@ use iris_core::seq::ConvSeq;
 use iris_core::shard::{LogErasure, LogRow};
 use iris_proto::stored_groups;
 
-use crate::StoreError;
 use crate::apart::{self, Bodies, Logged};
 use crate::cassandra::client::{Client, Kind, Statement, undecodable};
 use crate::cassandra::derived::{self, DerivedStatement, Slots, Stamped, Together};
 use crate::cassandra::value::{bigint, left_s, present};
+use crate::{DamagedRow, StoreError, Table};
 
 /// Places of one partition.
 const BUCKET_PLACES: u64 = 1024;
@@ -110,15 +111,17 @@ impl GroupLog {
         Stamped { values: (group, bucket, place, message, self.ttl_s), timestamp, bytes }
     }
 
-    /// Takes the bodies of erased messages out of their rows. One that has no row is done.
+    /// Takes the bodies of erased messages out of their rows. One that has no row is done; one whose row
+    /// cannot be understood stays there, as nobody can tell whose it is. Answers those rows.
     pub(in crate::cassandra) async fn erase(
         &self,
         client: &Client,
         slots: &Slots,
         erasures: &[LogErasure],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<DamagedRow>, StoreError> {
         let erasures = erasures.iter().copied().map(|e| self.erase_one(client, slots, e));
-        futures::stream::iter(erasures).buffer_unordered(AT_ONCE).try_collect().await
+        let damaged = futures::stream::iter(erasures).buffer_unordered(AT_ONCE);
+        damaged.try_filter_map(|damaged| std::future::ready(Ok(damaged))).try_collect().await
     }
 
     async fn erase_one(
@@ -126,11 +129,25 @@ impl GroupLog {
         client: &Client,
         slots: &Slots,
         erasure: LogErasure,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<DamagedRow>, StoreError> {
         let LogErasure { group, place, author, msg_id, timestamp } = erasure;
-        let found = self.some(client, group, bucket_of(place), vec![place]).await?;
-        let is_it = |row: &&Logged| row.message.sender == author && row.message.msg_id == msg_id;
-        let Some(Logged { message, .. }) = found.first().filter(is_it) else { return Ok(()) };
+        let mut found = None;
+        let take = |(message, ..): Columns| {
+            found = Some(message_of(message));
+            Ok(ControlFlow::Break(()))
+        };
+        let values = (group.to_bytes(), bigint("bucket", bucket_of(place))?);
+        let values = (values.0, values.1, vec![bigint("place", place.0)?]);
+        client.pages(&self.some, PAGE, values, take).await?;
+        let message = match found {
+            Some(Ok(message)) if message.sender == author && message.msg_id == msg_id => message,
+            Some(Err(StoreError::Corrupt(why))) => {
+                let row = format!("place {place} of group {group}");
+                return Ok(Some(DamagedRow { table: Table::GroupLog, row, why }));
+            }
+            Some(Err(error)) => return Err(error),
+            Some(Ok(_)) | None => return Ok(None),
+        };
         let key = key_of(group, place)?;
         let mut together = Together::default();
         together.add(&self.insert, self.lasting(key, &message.without_body(), timestamp));
@@ -138,7 +155,8 @@ impl GroupLog {
             let values = (0, None::<Bytes>, key.0, key.1, key.2);
             together.add(&self.set_expiring, Stamped { values, timestamp, bytes: 0 });
         }
-        together.write(client, slots).await
+        together.write(client, slots).await?;
+        Ok(None)
     }
 
     /// What is at these places.
@@ -250,8 +268,7 @@ impl GroupLog {
 
 /// A row: with its body, unless that was erased or expired before the row.
 fn row_of((message, written, expiring, expiring_written): Columns) -> Result<Logged, StoreError> {
-    let message = stored_groups::decode_log_message(present("message", message)?);
-    let message = message.map_err(undecodable)?;
+    let message = message_of(message)?;
     let written = present("write timestamp", written)?;
     let is_erased = stamp::is_erased(LogicalTimestamp::from_stored(written));
     Ok(match expiring.filter(|_| expiring_written == Some(written)) {
@@ -262,6 +279,11 @@ fn row_of((message, written, expiring, expiring_written): Columns) -> Result<Log
         }
         None => Logged { is_gone: message.expires_at_ms != 0, message },
     })
+}
+
+/// What lasts of a row: everything but the body of a message that expires before it.
+fn message_of(message: Option<Bytes>) -> Result<Arc<Message>, StoreError> {
+    stored_groups::decode_log_message(present("message", message)?).map_err(undecodable)
 }
 
 fn key_of(group: GroupId, place: ConvSeq) -> Result<Key, StoreError> {

@@ -5,6 +5,8 @@
 //! each place is taken from the newest row that has it. Never deleted; a row expires, and what its
 //! messages' authors gave less time expires before.
 
+mod erase;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -16,11 +18,13 @@ use iris_core::seq::InboxSeq;
 use iris_core::shard::{Erasure, InboxRun};
 use iris_proto::stored_rows;
 
-use crate::StoreError;
 use crate::apart;
 use crate::cassandra::client::{Client, Kind, Statement, undecodable};
 use crate::cassandra::derived::{self, DerivedStatement, Slots, Stamped, Together};
 use crate::cassandra::value::{bigint, left_s, number, present};
+use crate::{DamagedRow, StoreError};
+
+use erase::Found;
 
 /// Places of one partition.
 const BUCKET_PLACES: u64 = 1024;
@@ -29,6 +33,7 @@ const RUN_PLACES_MAX: u64 = 32;
 /// Rows of one page: of runs of about 16 KiB, what one read should bring.
 const PAGE: i32 = 16;
 
+/// First place; both cells, each with the timestamp that it was written at.
 type Columns = (i64, Option<Bytes>, Option<i64>, Option<Bytes>, Option<i64>);
 /// Account, partition, first place.
 type Key = ([u8; 16], i64, i64);
@@ -128,49 +133,28 @@ impl Inbox {
         (lasting, passing)
     }
 
-    /// Takes the body of an erased message out of every row that has it.
+    /// Takes the body of an erased message out of every row that has it; see [`erase`]. Answers the rows
+    /// around it that cannot be understood.
     pub(in crate::cassandra) async fn erase(
         &self,
         client: &Client,
         slots: &Slots,
         erasure: &Erasure,
         place: InboxSeq,
-    ) -> Result<(), StoreError> {
-        // The other places of a row are written as the newest rows have them: whatever is erased there
-        // stays erased.
+    ) -> Result<Vec<DamagedRow>, StoreError> {
         let around = RUN_PLACES_MAX - 1;
         let bucket = bucket_of(place);
         let (from, upto) = (place.0.saturating_sub(2 * around), place.0 + around);
-        let mut rows = Vec::new();
-        let take = |row| {
-            rows.push(row);
+        let mut found = Vec::new();
+        let take = |columns| {
+            found.push(Found::of(columns)?);
             Ok(ControlFlow::Continue(()))
         };
-        self.rows(client, (erasure.account, bucket), (from, upto), take).await?;
-        let mut newest: BTreeMap<InboxSeq, (i64, &InboxItem)> = BTreeMap::new();
-        for row in &rows {
-            for item in &row.items {
-                let known = newest.get(&item.seq).map(|(written, _)| *written);
-                if known.is_none_or(|known| known < row.written) {
-                    newest.insert(item.seq, (row.written, item));
-                }
-            }
+        self.columns(client, (erasure.account, bucket), (from, upto), take).await?;
+        for (first, items) in erase::written(&found, erasure, place) {
+            self.rewrite(client, slots, erasure, (bucket, first), &items).await?;
         }
-        let is_it = |item: &InboxItem| {
-            item.seq == place
-                && matches!(&item.content, InboxContent::Message(message)
-                if message.sender == erasure.author && message.msg_id == erasure.msg_id)
-        };
-        for row in rows.iter().filter(|row| row.items.iter().any(is_it)) {
-            let item = |item: &InboxItem| {
-                let newest = newest.get(&item.seq).map_or(item, |(_, newest)| newest);
-                let content = if is_it(item) { InboxContent::Hole } else { newest.content.clone() };
-                InboxItem { content, ..newest.clone() }
-            };
-            let items: Vec<_> = row.items.iter().map(item).collect();
-            self.rewrite(client, slots, erasure, (bucket, row.first), &items).await?;
-        }
-        Ok(())
+        Ok(erase::damaged(&found, erasure.account))
     }
 
     async fn rewrite(
@@ -234,11 +218,21 @@ impl Inbox {
         (from, upto): (u64, u64),
         mut take: impl FnMut(Row) -> Result<ControlFlow<()>, StoreError> + Send,
     ) -> Result<(), StoreError> {
+        let take = |columns| row_of(columns).and_then(&mut take);
+        self.columns(client, (account, bucket), (from, upto), take).await
+    }
+
+    async fn columns(
+        &self,
+        client: &Client,
+        (account, bucket): (AccountId, u64),
+        (from, upto): (u64, u64),
+        take: impl FnMut(Columns) -> Result<ControlFlow<()>, StoreError> + Send,
+    ) -> Result<(), StoreError> {
         let begin = bucket * BUCKET_PLACES;
         let (from, upto) = (from.max(begin), upto.min(begin + BUCKET_PLACES - 1));
         let bucket = bigint("bucket", bucket)?;
         let values = (account.to_bytes(), bucket, bigint("place", from)?, bigint("place", upto)?);
-        let take = |columns: Columns| row_of(columns).and_then(&mut take);
         client.pages(&self.range, PAGE, values, take).await
     }
 }
@@ -248,9 +242,7 @@ fn row_of((first, run, written, expiring, expiring_written): Columns) -> Result<
     let first = InboxSeq(number("first", first)?);
     let mut items = stored_rows::decode_inbox_run(present("run", run)?).map_err(undecodable)?;
     let written = present("write timestamp", written)?;
-    if let Some(expiring) = expiring
-        && expiring_written == Some(written)
-    {
+    if let Some(expiring) = of_one_write(expiring, expiring_written, Some(written)) {
         for passing in stored_rows::decode_inbox_run(expiring).map_err(undecodable)? {
             if let Some(item) = items.iter_mut().find(|item| item.seq == passing.seq) {
                 *item = passing;
@@ -258,6 +250,11 @@ fn row_of((first, run, written, expiring, expiring_written): Columns) -> Result<
         }
     }
     Ok(Row { first, items, written })
+}
+
+/// The cell of what expires, if it is of the same write as the other one.
+fn of_one_write(expiring: Option<Bytes>, at: Option<i64>, written: Option<i64>) -> Option<Bytes> {
+    expiring.filter(|_| at == written)
 }
 
 /// The items of a row, with holes for those that expire on their own; and those. None has a body that

@@ -14,8 +14,8 @@ use iris_proto::stored_groups;
 use super::super::codec::{Packed, Parts, Tag};
 use super::super::disk::{Batch, Disk};
 use super::{corrupt, put, stamped, stored};
-use crate::StoreError;
 use crate::apart::{self, Logged};
+use crate::{DamagedRow, StoreError, Table};
 
 pub(super) fn write_logs(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
     for row in &flush.logs {
@@ -27,12 +27,20 @@ pub(super) fn write_logs(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Resul
     Ok(())
 }
 
-/// Takes the bodies of erased messages out of their rows.
-pub(super) fn erase(disk: &Disk, erasures: &[LogErasure]) -> Result<(), StoreError> {
-    let mut batch = disk.batch();
+/// Takes the bodies of erased messages out of their rows. Answers those that cannot be understood:
+/// nobody can tell whose they are, and they stay.
+pub(super) fn erase(disk: &Disk, erasures: &[LogErasure]) -> Result<Vec<DamagedRow>, StoreError> {
+    let (mut batch, mut damaged) = (disk.batch(), Vec::new());
     for erasure in erasures {
-        let Some(Logged { message, .. }) = logged(disk, erasure.group, erasure.place)? else {
-            continue;
+        let message = match logged(disk, erasure.group, erasure.place) {
+            Ok(Some(Logged { message, .. })) => message,
+            Ok(None) => continue,
+            Err(StoreError::Corrupt(why)) => {
+                let row = format!("place {} of group {}", erasure.place, erasure.group);
+                damaged.push(DamagedRow { table: Table::GroupLog, row, why });
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         if message.sender == erasure.author && message.msg_id == erasure.msg_id {
             let value = stored_groups::encode_log_message(&message.without_body());
@@ -40,7 +48,8 @@ pub(super) fn erase(disk: &Disk, erasures: &[LogErasure]) -> Result<(), StoreErr
             put(disk, &mut batch, &key, &value, erasure.timestamp)?;
         }
     }
-    disk.commit(batch)
+    disk.commit(batch)?;
+    Ok(damaged)
 }
 
 pub(super) fn write(disk: &Disk, batch: &mut Batch, groups: &[GroupRow]) -> Result<(), StoreError> {
@@ -151,6 +160,6 @@ fn member_key(group: GroupId, account: AccountId) -> Packed {
     Packed::key(Tag::GroupMember).raw(&group.to_bytes()).raw(&account.to_bytes())
 }
 
-fn log_key(group: GroupId, place: ConvSeq) -> Packed {
+pub(super) fn log_key(group: GroupId, place: ConvSeq) -> Packed {
     Packed::key(Tag::GroupLog).raw(&group.to_bytes()).u64(place.0)
 }

@@ -13,7 +13,7 @@ use iris_proto::stored_rows;
 use super::super::codec::{Packed, Parts, Tag};
 use super::super::disk::{Batch, Disk};
 use super::{corrupt, groups, place_key, put, stored};
-use crate::StoreError;
+use crate::{DamagedRow, StoreError, Table};
 
 const FIRST: HistoryPoint = HistoryPoint { clock: Hlc(0), place: InboxSeq(0) };
 const LAST: HistoryPoint = HistoryPoint { clock: Hlc(u64::MAX), place: InboxSeq(u64::MAX) };
@@ -30,15 +30,25 @@ pub(super) fn write(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(),
     Ok(())
 }
 
-/// Takes the bodies of erased messages out of their places.
-pub(super) fn erase(disk: &Disk, erasures: &[Erasure]) -> Result<(), StoreError> {
-    let mut batch = disk.batch();
+/// Takes the bodies of erased messages out of their places. Answers those that cannot be understood:
+/// nobody can tell whose they are, and they stay.
+pub(super) fn erase(disk: &Disk, erasures: &[Erasure]) -> Result<Vec<DamagedRow>, StoreError> {
+    let (mut batch, mut damaged) = (disk.batch(), Vec::new());
     for erasure in erasures {
         let point = |place| HistoryPoint { clock: erasure.clock, place };
         let key = |place| index_key(erasure.account, erasure.conversation, point(place));
         for row in disk.range(&key(InboxSeq(0)), &key(InboxSeq(u64::MAX))) {
             let place = point_of(&row?.0)?.place;
-            let Some(item) = item_at(disk, erasure.account, place)? else { continue };
+            let item = match whole_item_at(disk, erasure.account, place) {
+                Ok(Some(item)) => item,
+                Ok(None) => continue,
+                Err(StoreError::Corrupt(why)) => {
+                    let row = format!("place {place} of account {}", erasure.account);
+                    damaged.push(DamagedRow { table: Table::Inbox, row, why });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if let InboxContent::Message(message) = &item.content
                 && message.sender == erasure.author
                 && message.msg_id == erasure.msg_id
@@ -50,7 +60,8 @@ pub(super) fn erase(disk: &Disk, erasures: &[Erasure]) -> Result<(), StoreError>
             }
         }
     }
-    disk.commit(batch)
+    disk.commit(batch)?;
+    Ok(damaged)
 }
 
 pub(super) fn history(
@@ -90,6 +101,18 @@ fn item_at(
 ) -> Result<Option<InboxItem>, StoreError> {
     let Some((_, value)) = stored(disk, &place_key(account, place))? else { return Ok(None) };
     Ok(stored_rows::decode_inbox_run(value).map_err(corrupt)?.pop())
+}
+
+/// As [`item_at`], but an item that cannot be understood is none that reads as a hole.
+fn whole_item_at(
+    disk: &Disk,
+    account: AccountId,
+    place: InboxSeq,
+) -> Result<Option<InboxItem>, StoreError> {
+    if let Some((_, value)) = stored(disk, &place_key(account, place))? {
+        stored_rows::check_inbox_run(value).map_err(corrupt)?;
+    }
+    item_at(disk, account, place)
 }
 
 /// Every part of a mark only grows.

@@ -26,6 +26,18 @@ fn account(byte: u8) -> AccountId {
     AccountId::from_bytes(&[byte; 16]).unwrap()
 }
 
+/// A flush that met rows that it did not understand says so, once for each of them.
+#[test]
+fn rows_that_an_erasure_did_not_understand_are_counted_by_their_tables() {
+    let metrics = OwnerMetrics::new(&Metrics::new());
+    let row = |table, row: &str| DamagedRow { table, row: row.to_owned(), why: String::new() };
+    let (inbox, log) = (iris_store::Table::Inbox, iris_store::Table::GroupLog);
+    let damaged = [row(inbox, "a"), row(inbox, "b"), row(log, "c")];
+    rows_damaged(&metrics, ShardId::new(1), &damaged);
+    let counted = |what: &str| metrics.damaged.with_label_values(&[what]).get();
+    assert_eq!((counted("inbox"), counted("group_log")), (2, 1));
+}
+
 /// What a group took counts once, and each member's place of it for itself.
 #[test]
 fn messages_of_groups_are_counted_with_their_places() {
