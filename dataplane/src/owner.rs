@@ -12,6 +12,7 @@ mod membership;
 mod metrics;
 mod moves;
 mod outbox;
+mod panics;
 mod password;
 mod process;
 mod report;

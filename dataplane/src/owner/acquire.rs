@@ -1,6 +1,7 @@
 //! Acquiring a shard: claim its next epoch, recover its state, serve.
 
 mod recover;
+mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use iris_core::id::{LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch};
-use iris_core::shard::{Recovered, ReplayError, Shard, ShardKey};
+use iris_core::shard::{Recovered, ReplayError, ShardKey};
 use iris_core::takeover::{Claimable, EpochRow, claimable};
 use iris_runtime::clock::SharedClock;
 use iris_store::{Cas, ShardRef, SharedStore, StoreError};
@@ -34,6 +35,16 @@ pub(super) enum AcquireError {
     /// The log has a hole.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The core panicked over what was read: that shard stops, and someone must look.
+    #[error("the replay of shard {shard} panicked at {entry}: {why}")]
+    Panicked {
+        /// Which shard.
+        shard: ShardId,
+        /// The entry, in words.
+        entry: String,
+        /// What the panic says.
+        why: String,
+    },
     /// The session is ending.
     #[error(transparent)]
     Ending(#[from] Ending),
@@ -61,7 +72,7 @@ impl AcquireError {
     pub(super) fn is_of_the_log(&self) -> bool {
         match self {
             Self::Takeover(error) => !error.is_retryable(),
-            Self::Replay(_) => true,
+            Self::Replay(_) | Self::Panicked { .. } => true,
             Self::Held(_) | Self::Ending(_) | Self::Contended | Self::WrongEpoch { .. } => false,
         }
     }
@@ -71,7 +82,10 @@ impl AcquireError {
         match self {
             Self::Takeover(error) => error.is_retryable(),
             Self::Held(_) | Self::Contended => true,
-            Self::Replay(_) | Self::Ending(_) | Self::WrongEpoch { .. } => false,
+            Self::Replay(_)
+            | Self::Panicked { .. }
+            | Self::Ending(_)
+            | Self::WrongEpoch { .. } => false,
         }
     }
 }
@@ -294,9 +308,7 @@ impl Acquirer {
             home_gen: self.config.home_gen,
             epoch,
         };
-        let now = self.clock.now().mono;
-        let shard_state = Shard::recover(key, self.config.policy, now, recovered)?;
-        let shard_state = Box::new(shard_state);
+        let shard_state = Box::new(self.replay(key, recovered)?);
         let lane = self.lanes.of(shard);
         lane.ask(|done| LaneInput::Serve { shard: shard_state, first_block, done }).await?;
         Ok(())

@@ -211,6 +211,19 @@ impl LaneTail {
         };
         entries.filter_map(entry).collect()
     }
+
+    /// Where the entry of a shard is, if it is in this part of the log.
+    pub(super) fn whereabouts(
+        &self,
+        shard: ShardId,
+        at: (Epoch, ShardSeq),
+    ) -> Option<(LaneId, BlockSeq)> {
+        let mut entries = self.entries.get(&shard)?.iter();
+        entries.find_map(|(block, entry)| {
+            let is_it = entry.as_ref().is_ok_and(|entry| (entry.epoch, entry.seq) == at);
+            is_it.then_some((self.lane, *block))
+        })
+    }
 }
 
 /// Reads `from..end` of a lane, every block of it, and checks that the blocks chain.

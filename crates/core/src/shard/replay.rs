@@ -68,6 +68,18 @@ impl Shard {
         now: MonoUs,
         recovered: Recovered,
     ) -> Result<Self, ReplayError> {
+        Self::recover_noting(key, policy, now, recovered, |_| ())
+    }
+
+    /// As [`Shard::recover`], and tells of each entry before it is replayed: who asks knows at which one
+    /// a replay ended, however it did.
+    pub fn recover_noting(
+        key: ShardKey,
+        policy: Policy,
+        now: MonoUs,
+        recovered: Recovered,
+        mut note: impl FnMut(&Entry),
+    ) -> Result<Self, ReplayError> {
         let hot = |state| Slot::Hot(Box::new(Hot::new(state, now)));
         let accounts = recovered.accounts.into_iter().map(|(id, state)| (id, hot(state)));
         let hot_group = |state| GroupSlot::Hot(Box::new(HotGroup::new(state, now)));
@@ -99,6 +111,7 @@ impl Shard {
             refused_while_moving: 0,
         };
         for entry in &recovered.tail {
+            note(entry);
             shard.replay(entry)?;
         }
         shard.open();

@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test says where it failed")]
 
 use iris_core::block::{BlockHeader, ChainHash};
+use iris_core::code::Code;
 use iris_core::entry::{Op, Progress, Received};
 use iris_core::group::Heir;
-use iris_core::id::{DeviceNo, LaneNo, MsgId, SessionId, ShardCount};
-use iris_core::message::{Address, Bodies, Message};
-use iris_core::seq::{ClientSeq, HomeGen, OutboxSeq};
-use iris_core::shard::Policy;
+use iris_core::id::{DeviceNo, LaneNo, MsgId, SessionId, ShardCount, TenantNo};
+use iris_core::message::{Address, Bodies, Message, Notice};
+use iris_core::seq::{ClientSeq, HomeGen, InboxSeq, OutboxSeq};
+use iris_core::shard::{Policy, ShardKey};
 use iris_proto::{stored, stored_blocks};
 use iris_runtime::clock::SystemClock;
 use iris_runtime::metrics::Metrics;
@@ -173,4 +174,58 @@ async fn an_entry_that_cannot_be_understood_stops_its_shard_alone() {
     let behind =
         tail.await.unwrap().of_shard(ShardId::new(7), BlockSeq(0), |_, seq| seq > ShardSeq(2));
     assert!(behind.unwrap().is_empty(), "rows have it");
+}
+
+/// An entry over which the core panics stops its shard as one that cannot be understood does, with words
+/// that say where it is; not the others of its lane.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_panics_stops_its_shard_alone() {
+    let directory = TempDir::new().unwrap();
+    let store: SharedStore = Arc::new(EmbeddedStore::open(directory.path()).await.unwrap());
+    store.open_session(DEAD.session, 1).await.unwrap();
+    store.open_chunk(DEAD, 0).await.unwrap();
+    let account = AccountId::in_shard(ShardId::new(7), config().shard_count, TenantNo(0), 1);
+    let entry = |shard, seq, op| {
+        let (shard, seq) = (ShardId::new(shard), ShardSeq(seq));
+        Entry { shard, epoch: Epoch(1), seq, clock: Hlc(1), op }
+    };
+    // The inbox of an account that was just made has no place 4.
+    let outcome = Received::Noticed {
+        inbox_seq: InboxSeq(5),
+        notice: Notice {
+            account,
+            device: DeviceNo(1),
+            client_seq: ClientSeq(1),
+            msg_id: MsgId([1; 16]),
+            code: Code::NoConversation,
+        },
+    };
+    let noticed = Op::Received { from: ShardId::new(8), outbox_seq: OutboxSeq(1), outcome };
+    let entries = [
+        entry(7, 1, Op::AccountCreated { account }),
+        entry(7, 2, noticed),
+        entry(8, 1, Op::Progress(Progress::default())),
+    ];
+    let block = stored_blocks::encode(BlockHeader::default(), &entries);
+    let row = LogRow { seq: BlockSeq(0), prev: ChainHash::START, block };
+    store.append(DEAD, &row).await.unwrap();
+    claim(&store, &[7, 8]).await;
+    store.seal(DEAD, BlockSeq(1)).await.unwrap();
+    let acquirer = acquirer(&store);
+    let key = |shard| ShardKey {
+        id: ShardId::new(shard),
+        count: config().shard_count,
+        home_gen: HomeGen(0),
+        epoch: Epoch(2),
+    };
+    let recovered = acquirer.recover(at(7), Epoch(2)).await.unwrap();
+    let error = acquirer.replay(key(7), recovered).unwrap_err();
+    assert!(!error.is_retryable() && error.is_of_the_log());
+    let words = error.to_string();
+    let place = format!("position 2 of epoch 1 ({DEAD}, block 0)");
+    for part in ["shard 7", &place, "an inbox is dense"] {
+        assert!(words.contains(part), "{words}");
+    }
+    let recovered = acquirer.recover(at(8), Epoch(2)).await.unwrap();
+    assert_eq!(acquirer.replay(key(8), recovered).unwrap().next_seq(), ShardSeq(2));
 }
