@@ -20,7 +20,7 @@ use crate::lane::Lane;
 use crate::limits;
 use crate::mutation::{self, Mutation};
 use crate::seq::{BlockSeq, ShardSeq};
-use crate::shard::{Effect, Flush, Input, LinkNo, Shard};
+use crate::shard::{Deciding, Effect, Flush, Input, LinkNo, Shard};
 
 pub use action::{Action, Drained, Snapshot};
 
@@ -262,6 +262,12 @@ impl Engine {
     /// As [`Engine::shard`], to change what only this process knows of it.
     pub fn shard_mut(&mut self, shard: ShardId) -> Option<&mut Shard> {
         self.shards.get_mut(&shard).map(|served| &mut served.shard)
+    }
+
+    /// Of which shard, and what, a call was deciding when it panicked. Nothing else may be asked of an
+    /// engine then, and nothing of what it says be done.
+    pub fn deciding(&self) -> Option<(ShardId, Deciding)> {
+        self.shards().find_map(|shard| Some((shard.key().id, shard.deciding()?)))
     }
 
     /// The shards in service.

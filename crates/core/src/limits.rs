@@ -147,6 +147,12 @@ pub const DAMAGED_TRIES: u32 = 3;
 /// After so long they are read again.
 pub const DAMAGED_RETRY_MS: u64 = 60_000;
 
+/// Sessions that panicked over one shard before it is not served: it is not one input then.
+pub const SUSPECTS_MAX: usize = 16;
+/// After so long an input over which a session panicked is taken again, if no other version came before.
+/// The table's rows live as long.
+pub const SUSPECT_MS: u64 = 24 * 3600 * 1000;
+
 /// An outbox item younger than this holds the checkpoint back rather than becoming a row: most are
 /// confirmed long before.
 pub const OUTBOX_YOUNG_MS: u64 = 3_000;

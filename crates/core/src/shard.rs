@@ -28,6 +28,7 @@ mod replay;
 #[cfg(test)]
 mod rig;
 mod send;
+mod suspect;
 mod typing;
 mod wishes;
 
@@ -55,6 +56,7 @@ pub use input::{Attach, Fetch, HistoryPage, HistoryPoint, Input, LinkNo, MarksPa
 pub use members::LogFetch;
 pub use outbox::{OutboxItem, Peer};
 pub use replay::{Recovered, ReplayError};
+pub use suspect::{Deciding, Numbered};
 
 use groups::GroupSlot;
 use hot::{Hot, Slot};
@@ -126,6 +128,10 @@ pub struct Shard {
     /// Accounts of which the shard ended connections.
     gone: BTreeSet<AccountId>,
     refused_while_moving: u32,
+    /// What is being decided.
+    deciding: Option<Deciding>,
+    /// Over what owners panicked, in words.
+    suspects: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -160,8 +166,8 @@ impl PendingProgress {
 }
 
 impl Shard {
-    /// The one entry point of a serving shard: takes an input, appends to `out` what must happen.
-    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+    /// Takes an input, whatever happened over it before; see [`Shard::step`].
+    fn take_input(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attach(attach) => self.attach(now, attach, out),
             Input::Detach { conn } => self.detach(now, conn),
@@ -264,6 +270,10 @@ impl Shard {
     /// What time alone asks for: receipts that waited, presences that differ, reads and pushes that had
     /// no answer. Call it several times a second.
     pub fn look_after(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.noting(Deciding::Own("what time asks for"), |shard| shard.do_what_is_due(now, out));
+    }
+
+    fn do_what_is_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.admitting {
             self.tell_receipts(now, false, out);
         }

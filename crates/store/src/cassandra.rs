@@ -38,8 +38,9 @@ use iris_core::takeover::EpochRow;
 use iris_proto::stored_rows::PeerNumbers;
 
 use crate::{
-    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
-    HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
+    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim,
+    HandleKey, HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
+    Suspect,
 };
 use client::Client;
 use derived::Slots;
@@ -163,6 +164,14 @@ impl LogStore for CassandraStore {
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
         self.tables.session_fence.read(&self.client, session).await
+    }
+
+    async fn suspect(&self, shard: ShardId, suspect: &Suspect) -> Result<(), StoreError> {
+        self.tables.shard_suspect.write(&self.client, shard, suspect).await
+    }
+
+    async fn suspects(&self, shard: ShardId) -> Result<Vec<Suspect>, StoreError> {
+        self.tables.shard_suspect.read(&self.client, shard).await
     }
 }
 

@@ -22,7 +22,7 @@ pub use derived::{Checkpoint, DamagedRow, DerivedStore};
 pub use directory::{DirectoryStore, HandleClaim, HandleKey, HandleRecord};
 pub use error::StoreError;
 pub use health::{HealthStore, StoreReport};
-pub use log::{LogRow, LogStore};
+pub use log::{LogRow, LogStore, Suspect};
 pub use observe::{Observed, Operation, Outcome, StoreObserver, Table};
 
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use iris_core::block::ChainHash;
-use iris_core::id::{LaneId, SessionId};
+use iris_core::clock::WallMs;
+use iris_core::id::{LaneId, SessionId, ShardId};
 use iris_core::seq::BlockSeq;
 
 use crate::StoreError;
@@ -17,6 +18,19 @@ pub struct LogRow {
     pub prev: ChainHash,
     /// Its bytes (`iris_proto::stored_blocks`).
     pub block: Bytes,
+}
+
+/// What a session was deciding for a shard when it panicked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which session.
+    pub session: SessionId,
+    /// Of which version of the program.
+    pub version: String,
+    /// What, in the words of `iris_core::shard::Deciding`.
+    pub input: String,
+    /// Of no meaning from then on.
+    pub until: WallMs,
 }
 
 /// The log of each lane. Rows are immutable: whoever writes a row again writes the same bytes.
@@ -52,4 +66,10 @@ pub trait LogStore: Send + Sync + 'static {
 
     /// Who fenced a session, if anybody did.
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError>;
+
+    /// Writes down over what a session panicked: one for a shard and a session.
+    async fn suspect(&self, shard: ShardId, suspect: &Suspect) -> Result<(), StoreError>;
+
+    /// What sessions wrote down of a shard. Those whose time has come may be there or not.
+    async fn suspects(&self, shard: ShardId) -> Result<Vec<Suspect>, StoreError>;
 }

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use crate::apart;
 use crate::{
-    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim, HandleKey,
-    HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
+    Cas, Checkpoint, ControlStore, DamagedRow, DerivedStore, DirectoryStore, HandleClaim,
+    HandleKey, HandleRecord, HealthStore, LogRow, LogStore, ShardRef, StoreError, StoreReport,
+    Suspect,
 };
 
 macro_rules! operations {
@@ -48,6 +49,10 @@ operations! {
     Append = "append",
     /// [`LogStore::fenced`].
     ReadFence = "read_fence",
+    /// [`LogStore::suspect`].
+    WriteSuspect = "write_suspect",
+    /// [`LogStore::suspects`].
+    ReadSuspects = "read_suspects",
     /// [`LogStore::fence`].
     WriteFence = "write_fence",
     /// [`LogStore::open_session`].
@@ -326,6 +331,14 @@ impl<S: LogStore, O: StoreObserver> LogStore for Observed<S, O> {
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
         self.watch(Operation::ReadFence, self.store.fenced(session)).await
+    }
+
+    async fn suspect(&self, shard: ShardId, suspect: &Suspect) -> Result<(), StoreError> {
+        self.watch(Operation::WriteSuspect, self.store.suspect(shard, suspect)).await
+    }
+
+    async fn suspects(&self, shard: ShardId) -> Result<Vec<Suspect>, StoreError> {
+        self.watch(Operation::ReadSuspects, self.store.suspects(shard)).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod recover;
 mod replay;
+mod suspects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +46,17 @@ pub(super) enum AcquireError {
         /// What the panic says.
         why: String,
     },
+    /// Sessions panicked over it again and again: it stops, and someone must look.
+    #[error(
+        "{sessions} sessions of this version panicked over shard {shard} within a day: it waits for \
+         another version, or for a day"
+    )]
+    Suspect {
+        /// Which shard.
+        shard: ShardId,
+        /// How many.
+        sessions: usize,
+    },
     /// The session is ending.
     #[error(transparent)]
     Ending(#[from] Ending),
@@ -73,7 +85,11 @@ impl AcquireError {
         match self {
             Self::Takeover(error) => !error.is_retryable(),
             Self::Replay(_) | Self::Panicked { .. } => true,
-            Self::Held(_) | Self::Ending(_) | Self::Contended | Self::WrongEpoch { .. } => false,
+            Self::Held(_)
+            | Self::Suspect { .. }
+            | Self::Ending(_)
+            | Self::Contended
+            | Self::WrongEpoch { .. } => false,
         }
     }
 
@@ -84,6 +100,7 @@ impl AcquireError {
             Self::Held(_) | Self::Contended => true,
             Self::Replay(_)
             | Self::Panicked { .. }
+            | Self::Suspect { .. }
             | Self::Ending(_)
             | Self::WrongEpoch { .. } => false,
         }
@@ -171,22 +188,31 @@ impl Acquirer {
             match claimable(self.session, head.as_ref(), seal) {
                 Claimable::Yes { epoch, .. } => {
                     if let Some(first_block) = self.claim(at, epoch).await? {
-                        let recovered = self.recover(at, epoch).await?;
-                        self.serve(shard, epoch, first_block, recovered).await?;
+                        self.recover_and_serve(at, epoch, first_block).await?;
                         return Ok(Acquired { epoch, how });
                     }
                 }
                 Claimable::Mine(epoch) => {
                     // The claim's answer was lost: the row says that it is ours.
                     let first_block = head.map_or(BlockSeq(0), |row| row.first_block);
-                    let recovered = self.recover(at, epoch).await?;
-                    self.serve(shard, epoch, first_block, recovered).await?;
+                    self.recover_and_serve(at, epoch, first_block).await?;
                     return Ok(Acquired { epoch, how: "mine" });
                 }
                 Claimable::Held(row) => return Err(AcquireError::Held(row.session)),
             }
         }
         Err(AcquireError::Contended)
+    }
+
+    async fn recover_and_serve(
+        &self,
+        at: ShardRef,
+        epoch: Epoch,
+        first_block: BlockSeq,
+    ) -> Result<(), AcquireError> {
+        let (recovered, suspects) =
+            tokio::try_join!(self.recover(at, epoch), self.suspects(at.shard))?;
+        self.serve(at.shard, epoch, first_block, (recovered, suspects)).await
     }
 
     /// Claims a shard that its owner just released to this session, with the state that it handed over.
@@ -199,13 +225,14 @@ impl Acquirer {
         let at = self.shard_ref(shard);
         let epoch = released.next();
         // The source writes nothing more: what is read before the claim is what is there behind it.
-        let (claimed, read) = tokio::join!(self.claim(at, epoch), self.recover_handed(at, hot));
+        let (claimed, read, suspects) =
+            tokio::join!(self.claim(at, epoch), self.recover_handed(at, hot), self.suspects(shard));
         let Some(first_block) = claimed? else {
             let head = self.store.epoch_head(at).await?;
             let found = head.map(|row| row.epoch).unwrap_or_default();
             return Err(AcquireError::WrongEpoch { expected: released, found });
         };
-        self.serve(shard, epoch, first_block, read?).await?;
+        self.serve(shard, epoch, first_block, (read?, suspects?)).await?;
         self.metrics.acquired.with_label_values(&["handed over"]).inc();
         Ok(Acquired { epoch, how: "handed over" })
     }
@@ -300,7 +327,7 @@ impl Acquirer {
         shard: ShardId,
         epoch: Epoch,
         first_block: BlockSeq,
-        recovered: Recovered,
+        (recovered, suspects): (Recovered, BTreeSet<String>),
     ) -> Result<(), AcquireError> {
         let key = ShardKey {
             id: shard,
@@ -308,7 +335,8 @@ impl Acquirer {
             home_gen: self.config.home_gen,
             epoch,
         };
-        let shard_state = Box::new(self.replay(key, recovered)?);
+        let mut shard_state = Box::new(self.replay(key, recovered)?);
+        shard_state.distrust(suspects);
         let lane = self.lanes.of(shard);
         lane.ask(|done| LaneInput::Serve { shard: shard_state, first_block, done }).await?;
         Ok(())

@@ -6,9 +6,13 @@
 mod groups;
 mod jobs;
 mod links;
+mod panicked;
 mod perform;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +50,8 @@ const GAUGES: Duration = Duration::from_secs(1);
 pub(super) struct LaneDeps {
     pub(super) lane: LaneId,
     pub(super) lanes: u8,
+    /// The program's.
+    pub(super) version: String,
     pub(super) store: SharedStore,
     pub(super) clock: SharedClock,
     pub(super) metrics: OwnerMetrics,
@@ -105,26 +111,40 @@ impl Lane {
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
         loop {
             let wait = self.until_next_tick();
+            let (mut sight, mut done) = (false, None);
             tokio::select! {
                 changed = self.deps.sights.changed() => {
                     if changed.is_err() {
                         return self.fenced().await;
                     }
-                    self.fence_read();
+                    sight = true;
                 }
-                Some(done) = self.jobs.next() => self.finish(done),
+                Some(ended) = self.jobs.next() => done = Some(ended),
                 taken = self.deps.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
                     if taken == 0 {
                         return;
                     }
-                    for input in inputs.drain(..) {
-                        self.take(input);
-                    }
                 }
                 () = tokio::time::sleep(wait) => {}
             }
-            self.tick();
+            let step = AssertUnwindSafe(|| self.step(sight, done, &mut inputs));
+            if let Err(panic) = catch_unwind(step) {
+                return self.panicked(panic).await;
+            }
         }
+    }
+
+    fn step(&mut self, sight: bool, done: Option<Done>, inputs: &mut Vec<LaneInput>) {
+        if sight {
+            self.fence_read();
+        }
+        if let Some(done) = done {
+            self.finish(done);
+        }
+        for input in inputs.drain(..) {
+            self.take(input);
+        }
+        self.tick();
     }
 
     fn until_next_tick(&self) -> Duration {

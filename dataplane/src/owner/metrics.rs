@@ -65,7 +65,8 @@ pub(super) struct OwnerMetrics {
     pub(super) move_s: Histogram,
     /// Sessions that this one fenced and sealed.
     pub(super) takeovers: IntCounter,
-    /// What cannot be understood, by what: account, group, item, log, inbox, group_log.
+    /// What cannot be understood, by what: account, group, item, log, inbox, group_log;
+    /// input: what a session panicked over.
     pub(super) damaged: IntCounterVec,
     /// Protocol errors of clients.
     pub(super) protocol_errors: IntCounter,

@@ -198,6 +198,7 @@ fn start_lanes(
         let lane_deps = LaneDeps {
             lane: LaneId { session, lane: LaneNo(lane) },
             lanes: deps.config.lanes,
+            version: deps.config.version.clone(),
             store: Arc::clone(&deps.store),
             clock: Arc::clone(&deps.clock),
             metrics: metrics.clone(),

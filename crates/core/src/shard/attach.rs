@@ -342,8 +342,8 @@ pub(super) fn close(conn: Conn, code: Code, text: &'static str, out: &mut Vec<Ef
     out.push(Effect::ToConn { conn, what: ToConn::Closed { code, text } });
 }
 
-/// Whoever asked for an account that the store did not read is told to come again.
-fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effect>) {
+/// Whoever asked for something that cannot be done now is told to come again.
+pub(super) fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effect>) {
     match input {
         Input::Attach(attach) => close(attach.conn, code, text, out),
         Input::Open { token, .. }
@@ -358,6 +358,8 @@ fn give_up(input: Input, (code, text): (Code, &'static str), out: &mut Vec<Effec
         | Input::LinkDevice { conn, corr, .. }
         | Input::Wish { conn, corr, .. }
         | Input::ListWishes { conn, corr }
+        | Input::Subscribe { conn, corr, .. }
+        | Input::Fetch { conn, corr, .. }
         | Input::ListGroups { conn, corr }
         | Input::Roster { conn, corr, .. }
         | Input::FetchLog { conn, corr, .. } => {

@@ -23,7 +23,7 @@ use crate::seq::{ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
 use super::effect::Effect;
 use super::erase::Erasure;
 use super::outbox::{OutboxItem, Peer};
-use super::{Policy, Shard};
+use super::{Deciding, Policy, Shard};
 
 pub use rows::{
     AccountRow, Flush, GroupRow, InboxRun, IndexRow, LogErasure, LogRow, MarkRow, OutboxRow,
@@ -162,6 +162,10 @@ impl Shard {
     /// With `everything`, young outbox items become rows too: the flush before a release, after which
     /// nothing is left to replay.
     pub fn capture(&mut self, now: Now, everything: bool, out: &mut Vec<Effect>) -> Option<Flush> {
+        self.noting(Deciding::Own("a flush"), |shard| shard.capture_now(now, everything, out))
+    }
+
+    fn capture_now(&mut self, now: Now, everything: bool, out: &mut Vec<Effect>) -> Option<Flush> {
         if self.flushing.under_way.is_some() {
             return None;
         }

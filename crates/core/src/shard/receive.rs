@@ -22,6 +22,7 @@ use super::effect::Effect;
 use super::hot::{Slot as AccountSlot, Waiting};
 use super::input::LinkNo;
 use super::release::Awaiting;
+use super::suspect::Deciding;
 
 /// Items of one source that wait here, and what it was told of those that cannot.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +105,8 @@ impl Shard {
             }
             let peer = self.peers.get_mut(&from).expect("was here");
             let Some((link, seq, parcel)) = peer.inbound.waiting.pop_front() else { return };
-            self.take(now, from, seq, parcel, out);
+            let deciding = Deciding::of_parcel(from, &parcel);
+            self.noting(deciding, |shard| shard.take(now, from, seq, parcel, out));
             self.after_all(Awaiting::Confirm { link, from, upto: seq });
         }
     }

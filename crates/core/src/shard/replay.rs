@@ -109,6 +109,8 @@ impl Shard {
             late_reads: BTreeMap::new(),
             gone: BTreeSet::new(),
             refused_while_moving: 0,
+            deciding: None,
+            suspects: BTreeSet::new(),
         };
         for entry in &recovered.tail {
             note(entry);

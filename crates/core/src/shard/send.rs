@@ -22,7 +22,7 @@ use super::input::Send;
 use super::release::Awaiting;
 
 /// A number compared with the one that the device should send next.
-enum Turn {
+pub(super) enum Turn {
     Now,
     /// Decided before: its outcome is told again.
     Before,
@@ -110,7 +110,12 @@ impl Shard {
         pending.is_some_and(|pending| pending > 2 * u64::from(limits::SENDS_IN_FLIGHT_MAX))
     }
 
-    fn turn(&self, account: AccountId, device: DeviceNo, client_seq: ClientSeq) -> Option<Turn> {
+    pub(super) fn turn(
+        &self,
+        account: AccountId,
+        device: DeviceNo,
+        client_seq: ClientSeq,
+    ) -> Option<Turn> {
         let state = self.account(account)?;
         let next = state.devices.get(&device)?.next_client_seq;
         Some(match client_seq.cmp(&next) {
@@ -210,7 +215,7 @@ impl Shard {
         self.after_all(Awaiting::OutboxGrew { to, seq });
     }
 
-    fn complain_of_gap(
+    pub(super) fn complain_of_gap(
         &mut self,
         (account, device): (AccountId, DeviceNo),
         conn: Conn,
@@ -227,7 +232,13 @@ impl Shard {
     }
 }
 
-fn nack(conn: Conn, client_seq: ClientSeq, code: Code, retry_after_ms: u32, out: &mut Vec<Effect>) {
+pub(super) fn nack(
+    conn: Conn,
+    client_seq: ClientSeq,
+    code: Code,
+    retry_after_ms: u32,
+    out: &mut Vec<Effect>,
+) {
     let what = ToConn::SendNack { client_seq, code, retry_after_ms };
     out.push(Effect::ToConn { conn, what });
 }

@@ -16,6 +16,7 @@ pub(super) mod session_seal;
 pub(super) mod shard_checkpoint;
 pub(super) mod shard_epoch;
 pub(super) mod shard_peer;
+pub(super) mod shard_suspect;
 
 use account_state::AccountState;
 use conversation_index::ConversationIndex;
@@ -33,6 +34,7 @@ use session_seal::SessionSeal;
 use shard_checkpoint::ShardCheckpoint;
 use shard_epoch::ShardEpoch;
 use shard_peer::ShardPeer;
+use shard_suspect::ShardSuspect;
 
 use super::CassandraConfig;
 use super::client::Client;
@@ -46,6 +48,7 @@ pub(super) struct Tables {
     pub(super) session_fence: SessionFence,
     pub(super) session_lane: SessionLane,
     pub(super) session_log: SessionLog,
+    pub(super) shard_suspect: ShardSuspect,
     pub(super) shard_checkpoint: ShardCheckpoint,
     pub(super) account_state: AccountState,
     pub(super) inbox: Inbox,
@@ -70,6 +73,7 @@ impl Tables {
             session_fence: SessionFence::prepare(client).await?,
             session_lane: SessionLane::prepare(client).await?,
             session_log: SessionLog::prepare(client, config.log_ttl_s()?).await?,
+            shard_suspect: ShardSuspect::prepare(client).await?,
             shard_checkpoint: ShardCheckpoint::prepare(client).await?,
             account_state: AccountState::prepare(client).await?,
             inbox: Inbox::prepare(client, config.inbox_ttl_s()?).await?,

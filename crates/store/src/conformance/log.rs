@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use iris_core::clock::WallMs;
 use iris_core::id::{LaneId, LaneNo};
 use iris_core::limits::{BLOCK_BYTES_MAX, LOG_CHUNK_BLOCKS};
 use iris_core::seq::BlockSeq;
 
 use super::fixture::{World, block, failed};
 use super::{Verdict, check, none, same, suite};
-use crate::LogRow;
+use crate::{LogRow, Suspect};
 
 suite! {
     a_session_says_how_many_lanes_it_has,
@@ -25,6 +26,7 @@ suite! {
     a_fence_is_seen_by_every_read_after_it,
     a_second_fence_is_a_fence_too,
     of_append_and_fence_one_is_seen,
+    what_sessions_panicked_over_is_there_for_the_shard,
 }
 
 /// Opens a lane's chunk and appends blocks of a few bytes.
@@ -243,5 +245,32 @@ async fn of_append_and_fence_one_is_seen(world: &World<'_>) -> Verdict {
         let recovered = tail.map_err(failed)?.len() == 1;
         check!(!acknowledged || recovered, "round {round}: acknowledged, and not in the tail");
     }
+    Ok(())
+}
+
+async fn what_sessions_panicked_over_is_there_for_the_shard(world: &World<'_>) -> Verdict {
+    let (store, shard, other) = (world.store, world.shard().shard, world.shard().shard);
+    none!(store.suspects(shard).await.map_err(failed)?, "before any");
+    let suspect = |input: &str, until| Suspect {
+        session: world.session(),
+        version: "1.2".to_owned(),
+        input: input.to_owned(),
+        until: WallMs(until),
+    };
+    // Several sessions may say the same.
+    let mut written = vec![
+        suspect("message 7 of device 1", 1_900_000_000_000),
+        suspect("message 7 of device 1", 1_900_000_000_001),
+        suspect("", 1),
+    ];
+    for row in &written {
+        store.suspect(shard, row).await.map_err(failed)?;
+        store.suspect(shard, row).await.map_err(failed)?;
+    }
+    let mut found = store.suspects(shard).await.map_err(failed)?;
+    found.sort_by_key(|row| row.session);
+    written.sort_by_key(|row| row.session);
+    same!(found, written, "what was written");
+    none!(store.suspects(other).await.map_err(failed)?, "of another shard");
     Ok(())
 }

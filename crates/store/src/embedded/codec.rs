@@ -48,6 +48,8 @@ pub(super) enum Tag {
     GroupMember = 19,
     /// (group, place): a message of a group that is not small.
     GroupLog = 20,
+    /// (shard, session): over what it panicked.
+    Suspect = 21,
 }
 
 /// A key or a value that is put together.

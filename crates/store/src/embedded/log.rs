@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use iris_core::block::ChainHash;
-use iris_core::id::{LaneId, SessionId};
+use iris_core::clock::WallMs;
+use iris_core::id::{LaneId, SessionId, ShardId};
 use iris_core::seq::BlockSeq;
 
 use super::EmbeddedStore;
 use super::codec::{Packed, Parts, Tag};
-use crate::{LogRow, LogStore, StoreError};
+use crate::{LogRow, LogStore, StoreError, Suspect};
 
 #[async_trait]
 impl LogStore for EmbeddedStore {
@@ -73,10 +74,44 @@ impl LogStore for EmbeddedStore {
         self.settled(move |disk| {
             let by = disk.get(&key)?.map(|by| Parts::of(&by).array());
             let by = by.transpose()?;
-            Ok(by.map(|by| SessionId::from_uuid(uuid::Uuid::from_bytes(by))))
+            Ok(by.map(session_of))
         })
         .await
     }
+
+    async fn suspect(&self, shard: ShardId, suspect: &Suspect) -> Result<(), StoreError> {
+        let Suspect { session, version, input, until } = suspect;
+        let key = Packed::key(Tag::Suspect).u16(shard.get()).raw(&session.to_bytes());
+        let length = u16::try_from(version.len()).unwrap_or(u16::MAX);
+        let version = version.as_bytes().get(..usize::from(length)).unwrap_or_default();
+        let value = Packed::value().u64(until.0).u16(length).raw(version).raw(input.as_bytes());
+        self.write(move |disk| disk.put(&key, value)).await
+    }
+
+    async fn suspects(&self, shard: ShardId) -> Result<Vec<Suspect>, StoreError> {
+        self.settled(move |disk| {
+            let rows = disk.all(&Packed::key(Tag::Suspect).u16(shard.get()));
+            rows.map(|row| row.and_then(|(key, value)| decode_suspect(&key, &value))).collect()
+        })
+        .await
+    }
+}
+
+fn session_of(bytes: [u8; 16]) -> SessionId {
+    SessionId::from_uuid(uuid::Uuid::from_bytes(bytes))
+}
+
+fn decode_suspect(key: &[u8], value: &[u8]) -> Result<Suspect, StoreError> {
+    let mut place = Parts::of(key);
+    let _tag_shard = place.array::<3>()?;
+    let session = session_of(place.array()?);
+    let mut parts = Parts::of(value);
+    let (until, length) = (WallMs(parts.u64()?), usize::from(parts.u16()?));
+    let words = parts.rest();
+    let short = || StoreError::Corrupt("a stored value is too short".to_owned());
+    let (version, input) = words.split_at_checked(length).ok_or_else(short)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Suspect { session, version: text(version), input: text(input), until })
 }
 
 fn prefix(lane: LaneId) -> Packed {

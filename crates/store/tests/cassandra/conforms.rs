@@ -163,6 +163,7 @@ async fn every_table_is_known(session: &Session) {
         "session_log",
         "session_seal",
         "shard_epoch",
+        "shard_suspect",
         "tenant",
     ];
     known.extend(DERIVED);

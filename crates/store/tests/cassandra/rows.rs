@@ -280,7 +280,10 @@ async fn damaged_rows_fail_no_flush_that_deletes() {
     let (kept, stamp_of_kept) = raw::rows::<(Vec<u8>, i64)>(&session, whole).await[0].clone();
     let broken = |stamp: i64| {
         format!("UPDATE damaged.inbox USING TIMESTAMP {stamp} SET run = 0xffffffff")
-            + &format!(" WHERE account = {} AND bucket = 0 AND first = 10", hex(&account().to_bytes()))
+            + &format!(
+                " WHERE account = {} AND bucket = 0 AND first = 10",
+                hex(&account().to_bytes())
+            )
     };
     raw::run(&session, &broken(stamp_of_kept + 1)).await;
     raw::run(
@@ -320,8 +323,7 @@ async fn damaged_rows_fail_no_flush_that_deletes() {
     assert_eq!(found.map(|found| found.pos), Some(ShardSeq(50)));
 
     // Somebody repairs the row.
-    let repair = broken(stamp_of_kept + 2)
-        .replace("0xffffffff", &hex(&kept));
+    let repair = broken(stamp_of_kept + 2).replace("0xffffffff", &hex(&kept));
     raw::run(&session, &repair).await;
     let read = store.inbox(account(), InboxSeq(0), InboxSeq(80), usize::MAX).await.unwrap();
     let holes = read.iter().filter(|item| item.content == InboxContent::Hole);

@@ -13,6 +13,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", text: include_str!("../../../schema/0001_initial.cql") },
     Migration { name: "people", text: include_str!("../../../schema/0002_people.cql") },
     Migration { name: "groups", text: include_str!("../../../schema/0003_groups.cql") },
+    Migration { name: "suspects", text: include_str!("../../../schema/0004_suspects.cql") },
 ];
 
 impl Migration {
@@ -47,6 +48,7 @@ mod tests {
             "4945738f1b64374589fff78210e0ab97",
             "04a9d136adfcf7998663896804db3dd9",
             "12f9057996aecb2f874415c8381f2fd8",
+            "5d4113b8e45565e74d4c909b5a221120",
         ];
         let found: Vec<_> = MIGRATIONS.iter().map(Migration::checksum).collect();
         assert_eq!(found, known);
