@@ -8,9 +8,12 @@ use turmoil::Sim;
 
 use crate::ground::Ground;
 use crate::hosts::{CONTROLS, EDGES, OWNERS, names};
+use crate::machine;
 
 /// People write for so long.
 const OVER: Duration = Duration::from_secs(16);
+/// Who owns shards is taken for dead when its lease ends, at the latest.
+const LEASE: Duration = Duration::from_secs(5);
 /// From one fault to the next, in seconds.
 const APART_S: std::ops::Range<f64> = 0.2..2.5;
 
@@ -19,6 +22,8 @@ const APART_S: std::ops::Range<f64> = 0.2..2.5;
 enum Fault {
     /// A process dies without a word, and comes back.
     Dies(String),
+    /// A process stands still, and goes on.
+    StandsStill(String),
     /// What two hosts send each other is lost.
     Cut(String, String),
     /// What one host sends another is lost.
@@ -36,8 +41,14 @@ impl Fault {
         let mut seconds =
             |from: f64, upto: f64| Duration::from_secs_f64(from + random.f64() * (upto - from));
         let (short, long, dead) = (seconds(0.3, 3.0), seconds(0.5, 7.0), seconds(0.1, 3.0));
-        match random.u8(0..12) {
+        let still = (seconds(0.2, 5.0), seconds(5.2, 9.0));
+        match random.u8(0..15) {
             0..4 => (Self::Dies(server(random)), dead),
+            12..15 => {
+                let still = if random.bool() { still.0 } else { still.1 };
+                let owner = format!("owner-{}", random.usize(..OWNERS));
+                (Self::StandsStill(if random.bool() { owner } else { server(random) }), still)
+            }
             4 => {
                 let (one, other) = two(random);
                 (Self::Cut(one, other), long)
@@ -58,6 +69,7 @@ impl Fault {
     fn name(&self) -> &'static str {
         match self {
             Self::Dies(_) => "a process died",
+            Self::StandsStill(_) => "a process stood still",
             Self::Cut(..) => "two hosts were cut off from each other",
             Self::CutOneWay(..) => "a host was not heard by another",
             Self::Held(..) => "what two hosts sent came late",
@@ -149,15 +161,26 @@ impl Faults {
             // One that is there already stays as it is.
             if self.present.iter().all(|(_, present)| !touches(present, &fault)) {
                 self.begin(sim, &fault);
-                *self.counts.entry(fault.name()).or_default() += 1;
+                self.count(fault.name());
+                if matches!(fault, Fault::StandsStill(_)) && length > LEASE {
+                    self.count("a process stood still for longer than a lease");
+                }
                 self.present.push((now + length, fault));
             }
         }
     }
 
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
     fn begin(&self, sim: &mut Sim<'_>, fault: &Fault) {
         match fault {
             Fault::Dies(host) => sim.crash(host.as_str()),
+            Fault::StandsStill(host) => {
+                let now = machine::now(sim.elapsed(), sim.since_epoch());
+                self.ground.machine(host).stillness.stand_still(now);
+            }
             Fault::Cut(one, other) => sim.partition(one.as_str(), other.as_str()),
             Fault::CutOneWay(from, to) => sim.partition_oneway(from.as_str(), to.as_str()),
             Fault::Held(one, other) => sim.hold(one.as_str(), other.as_str()),
@@ -169,6 +192,7 @@ impl Faults {
     fn end(&self, sim: &mut Sim<'_>, fault: &Fault) {
         match fault {
             Fault::Dies(host) => sim.bounce(host.as_str()),
+            Fault::StandsStill(host) => self.ground.machine(host).stillness.go_on(sim.elapsed()),
             Fault::Cut(one, other) => sim.repair(one.as_str(), other.as_str()),
             Fault::CutOneWay(from, to) => sim.repair_oneway(from.as_str(), to.as_str()),
             Fault::Held(one, other) => sim.release(one.as_str(), other.as_str()),
@@ -181,7 +205,7 @@ impl Faults {
 /// Whether the end of one would be that of the other.
 fn touches(one: &Fault, other: &Fault) -> bool {
     let hosts = |fault: &Fault| match fault {
-        Fault::Dies(host) => vec![host.clone()],
+        Fault::Dies(host) | Fault::StandsStill(host) => vec![host.clone()],
         Fault::Cut(one, other) | Fault::CutOneWay(one, other) | Fault::Held(one, other) => {
             let mut both = vec![one.clone(), other.clone()];
             both.sort_unstable();

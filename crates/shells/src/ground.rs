@@ -1,5 +1,7 @@
 //! What all hosts of a world share: the models, the keys, the authorities, the time.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -7,27 +9,23 @@ use std::time::{Duration, SystemTime};
 use iris_client::{Carrier, Connector, Trust};
 use iris_coord::SharedCoord;
 use iris_coord::memory::MemoryCoord;
-use iris_core::clock::{MonoUs, Now, WallMs};
 use iris_core::id::ShardCount;
 use iris_core::seq::HomeGen;
 use iris_dataplane::token::{SigningKeys, Tokens, VerifyingKeys};
-use iris_runtime::clock::{Clock, SharedClock, millis};
+use iris_runtime::clock::millis;
 use iris_runtime::local_pki::LocalPki;
 use iris_runtime::tls::Role;
-use iris_store::SharedStore;
-use iris_store::embedded::EmbeddedStore;
+use iris_store::embedded::{Access, Answer, EmbeddedStore, Fate, Weather};
 use iris_testing::keys::token_keys;
 use iris_testing::operator::Operator;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use crate::hosts::{CONTROLS, EDGES, PORT, names};
+use crate::hosts::{CONTROLS, EDGES, PORT, hosts, names};
+use crate::machine::Machine;
 use crate::sky::Sky;
 
 const SHARDS: u32 = 16;
-
-/// The world's time: how long it has been there, for everybody on it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WorldClock;
 
 /// When a world begins: now, for certificates and tokens are checked against the real time too.
 pub(crate) fn epoch() -> SystemTime {
@@ -40,23 +38,30 @@ pub(crate) fn elapsed() -> Duration {
     turmoil::sim_elapsed().unwrap_or_default()
 }
 
-impl Clock for WorldClock {
-    fn now(&self) -> Now {
-        let wall = turmoil::since_epoch().unwrap_or_default();
-        let mono = u64::try_from(elapsed().as_micros()).unwrap_or(u64::MAX);
-        Now { wall: WallMs(millis(wall)), mono: MonoUs(mono) }
+/// The store as nobody sees it: each host has a view of its own.
+struct Nobody;
+
+impl Weather for Nobody {
+    fn elapsed(&self) -> Duration {
+        elapsed()
+    }
+
+    fn fate(&self, _: Access) -> Fate {
+        Fate { after: Duration::ZERO, answer: Answer::Unavailable }
     }
 }
 
 /// See the module.
 pub(crate) struct Ground {
-    pub(crate) store: SharedStore,
+    store: EmbeddedStore,
+    machines: BTreeMap<String, Arc<Machine>>,
+    /// The same, by where they are.
+    addresses: Mutex<BTreeMap<IpAddr, Arc<Machine>>>,
     pub(crate) coord: SharedCoord,
     /// The same, to take it down.
     pub(crate) etcd: MemoryCoord,
     pub(crate) sky: Sky,
     pub(crate) pki: LocalPki,
-    pub(crate) clock: SharedClock,
     pub(crate) count: ShardCount,
     pub(crate) home_gen: HomeGen,
     pub(crate) signing: SigningKeys,
@@ -65,6 +70,8 @@ pub(crate) struct Ground {
     files: TempDir,
     /// Moves of shards that were committed.
     moves: AtomicU64,
+    /// Owners that stood still, went on and learned that they had been deposed.
+    deposed: AtomicU64,
     /// When people began to write, in milliseconds of the world's time; 0 before that.
     began: AtomicU64,
 }
@@ -77,13 +84,17 @@ impl Ground {
         std::fs::write(files.path().join("ca.crt"), pki.trust())?;
         let sky = Sky::new(seed);
         let etcd = MemoryCoord::with_clock(elapsed);
+        let store = EmbeddedStore::simulated(Nobody);
+        let machine = |name| (name, Arc::new(Machine::new(&store, &sky)));
+        let machines = hosts().map(machine).collect();
         Ok(Self {
-            store: Arc::new(EmbeddedStore::simulated(sky.clone())),
+            store,
+            machines,
+            addresses: Mutex::default(),
             coord: Arc::new(etcd.clone()),
             etcd,
             sky,
             pki,
-            clock: Arc::new(WorldClock),
             count: ShardCount::new(SHARDS)?,
             home_gen: HomeGen(0),
             signing: SigningKeys::from_pem(keys.signing.as_bytes(), &keys.kid)?,
@@ -94,8 +105,24 @@ impl Ground {
             seed,
             files,
             moves: AtomicU64::new(0),
+            deposed: AtomicU64::new(0),
             began: AtomicU64::new(0),
         })
+    }
+
+    /// What a host has to itself.
+    pub(crate) fn machine(&self, host: &str) -> Arc<Machine> {
+        Arc::clone(self.machines.get(host).expect("every host has one"))
+    }
+
+    /// The host of this name is there.
+    pub(crate) fn is_at(&self, host: &str, address: IpAddr) {
+        self.addresses.lock().insert(address, self.machine(host));
+    }
+
+    /// What the host there has to itself; people have nothing.
+    pub(crate) fn machine_at(&self, address: IpAddr) -> Option<Arc<Machine>> {
+        self.addresses.lock().get(&address).cloned()
     }
 
     /// Whoever asks the control plane for moves.
@@ -119,9 +146,18 @@ impl Ground {
         self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many moves of shards were committed.
-    pub(crate) fn moves(&self) -> u64 {
-        self.moves.load(Ordering::Relaxed)
+    /// An owner stood still, went on and learned that it had been deposed.
+    pub(crate) fn deposed(&self) {
+        self.deposed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often what the hosts do themselves happened.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
+        [
+            ("a shard moved", self.moves.load(Ordering::Relaxed)),
+            ("an owner that stood still went on deposed", self.deposed.load(Ordering::Relaxed)),
+            ("a block of a fenced owner arrived", self.store.late_blocks()),
+        ]
     }
 
     /// People begin to write.

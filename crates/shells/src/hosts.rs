@@ -18,11 +18,11 @@ use iris_net::TcpListener;
 use iris_proto::control::MovePhase;
 use iris_runtime::admin::Health;
 use iris_runtime::metrics::Metrics;
-use iris_runtime::task::Tasks;
+use iris_runtime::task::{Paced, Tasks};
 use iris_runtime::tls::{self, Role};
 use turmoil::Sim;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, elapsed};
 
 pub(crate) const CONTROLS: usize = 2;
 pub(crate) const OWNERS: usize = 3;
@@ -33,12 +33,22 @@ pub(crate) const PORT: u16 = 7000;
 /// A process that ended is started again so much later.
 const RESTART: Duration = Duration::from_millis(500);
 const LANES: u8 = 2;
+/// Who moves shards.
+const SRE: &str = "sre";
+/// Within so long an owner that went on knows that it was deposed.
+const DEPOSED_WITHIN: Duration = Duration::from_secs(2);
 /// Simulated people have short passwords to hash.
 const PASSWORD_MEMORY_KIB: u32 = 64;
 
 /// The hosts of a kind.
 pub(crate) fn names(kind: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |n| format!("{kind}-{n}"))
+}
+
+/// Those on which a process runs that ships, and that of whoever moves shards.
+pub(crate) fn hosts() -> impl Iterator<Item = String> {
+    let servers = names("control", CONTROLS).chain(names("owner", OWNERS));
+    servers.chain(names("edge", EDGES)).chain([SRE.to_owned()])
 }
 
 /// Starts them all.
@@ -52,24 +62,36 @@ pub(crate) fn start(sim: &mut Sim<'_>, ground: &Arc<Ground>) {
     for name in names("edge", EDGES) {
         host(sim, ground, name, edge);
     }
-    host(sim, ground, "sre".to_owned(), sre);
+    host(sim, ground, SRE.to_owned(), sre);
 }
 
 fn host<F>(sim: &mut Sim<'_>, ground: &Arc<Ground>, name: String, run: fn(Arc<Ground>, String) -> F)
 where
     F: Future<Output = anyhow::Result<()>> + 'static,
 {
-    let ground = Arc::clone(ground);
-    sim.host(name.clone(), move || {
-        let (ground, name) = (Arc::clone(&ground), name.clone());
-        async move {
-            loop {
-                // What it says of its end matters to nobody: it is started again.
-                let _ended = run(Arc::clone(&ground), name.clone()).await.is_ok();
-                tokio::time::sleep(RESTART).await;
+    let shared = Arc::clone(ground);
+    sim.host(name.clone(), {
+        let name = name.clone();
+        move || {
+            let (ground, name) = (Arc::clone(&shared), name.clone());
+            async move {
+                let stillness = Arc::clone(&ground.machine(&name).stillness);
+                let processes = async move {
+                    loop {
+                        // What it says of its end matters to nobody: it is started again.
+                        let _ended = run(Arc::clone(&ground), name.clone()).await.is_ok();
+                        tokio::time::sleep(RESTART).await;
+                    }
+                };
+                tokio::select! {
+                    () = Paced::new(Arc::clone(&stillness) as _, processes) => {}
+                    () = stillness.sweep() => {}
+                }
+                Ok(())
             }
         }
     });
+    ground.is_at(&name, sim.lookup(name.as_str()));
 }
 
 fn service() -> String {
@@ -94,19 +116,20 @@ async fn sre(ground: Arc<Ground>, _: String) -> anyhow::Result<()> {
 
 async fn control(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    let machine = ground.machine(&pod);
     let deps = Deps {
         count: ground.count,
         home_gen: ground.home_gen,
         expected_owners: u32::try_from(OWNERS)?,
         development: true,
         coord: Arc::clone(&ground.coord),
-        store: Arc::clone(&ground.store),
-        clock: Arc::clone(&ground.clock),
+        store: Arc::clone(&machine.store),
+        clock: Arc::clone(&machine.clock),
         identity: ground.pki.identity(Role::ControlPlane, &pod)?,
         metrics: ControlMetrics::new(&Metrics::new()),
     };
     let config = ReplicaConfig { address: format!("{pod}:{PORT}"), pod };
-    let replica = Replica::start(config, deps, (listener, &Health::new()), &Tasks::new())?;
+    let replica = Replica::start(config, deps, (listener, &Health::new()), &machine.tasks())?;
     replica.ended().await;
     replica.stop().await;
     Ok(())
@@ -121,7 +144,8 @@ fn routes(ground: &Ground, role: Role, pod: &str, tasks: &Tasks) -> anyhow::Resu
 }
 
 async fn owner(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
-    let tasks = Tasks::new();
+    let machine = ground.machine(&pod);
+    let tasks = machine.tasks();
     let identity = ground.pki.identity(Role::Owner, &pod)?;
     let deps = OwnerDeps {
         config: OwnerConfig {
@@ -137,9 +161,9 @@ async fn owner(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
             password_memory_kib: PASSWORD_MEMORY_KIB,
             version: "simulated".to_owned(),
         },
-        store: Arc::clone(&ground.store),
+        store: Arc::clone(&machine.store),
         coord: Arc::clone(&ground.coord),
-        clock: Arc::clone(&ground.clock),
+        clock: Arc::clone(&machine.clock),
         control: Arc::new(ControlPlane::new(identity.clone(), service())),
         identity,
         tokens: ground.tokens.clone(),
@@ -151,19 +175,24 @@ async fn owner(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
     };
     let mut owner = Owner::start(deps, &tasks).await?;
     owner.ended().await;
+    let went_on = machine.stillness.went_on();
+    if went_on.is_some_and(|at| elapsed().saturating_sub(at) < DEPOSED_WITHIN) {
+        ground.deposed();
+    }
     tasks.stop();
     owner.stop().await;
     Ok(())
 }
 
 async fn edge(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
-    let tasks = Tasks::new();
+    let machine = ground.machine(&pod);
+    let tasks = machine.tasks();
     let leaf = ground.pki.server(&[&pod])?;
     let mut config = EdgeConfig::new(pod.clone(), ground.count);
     config.logins_per_second = 10_000;
     let deps = EdgeDeps {
         config,
-        clock: Arc::clone(&ground.clock),
+        clock: Arc::clone(&machine.clock),
         identity: ground.pki.identity(Role::Edge, &pod)?,
         tokens: ground.tokens.clone(),
         routes: routes(&ground, Role::Edge, &pod, &tasks)?,

@@ -9,8 +9,10 @@
 mod faults;
 mod ground;
 mod hosts;
+mod machine;
 mod network;
 mod sky;
+mod stillness;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -67,11 +69,11 @@ pub struct Outcome {
 /// # Errors
 /// When the world cannot be made.
 pub fn run(seed: u64) -> anyhow::Result<Outcome> {
-    let _network = OnThisThread::set(network::Simulated);
     count_panics();
     let panics = PANICS.get();
     let plan = Plan::draw(seed);
     let ground = Arc::new(Ground::new(seed)?);
+    let _network = OnThisThread::set(network::Simulated(Arc::clone(&ground)));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .epoch(ground::epoch())
@@ -108,7 +110,7 @@ pub fn run(seed: u64) -> anyhow::Result<Outcome> {
         (None, Ok(())) => Err("nobody wrote".to_owned()),
     };
     let mut counts = faults.counts();
-    counts.push(("a shard moved", ground.moves()));
+    counts.extend(ground.counts());
     counts.extend(ground.sky.counts());
     Ok(Outcome { ledger, faults: counts, simulated: sim.elapsed() })
 }

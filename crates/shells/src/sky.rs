@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use iris_store::embedded::{Access, Answer, Fate, Weather};
+use iris_store::embedded::{Access, Answer, Fate};
 use parking_lot::Mutex;
-
-use crate::ground::elapsed;
 
 /// How late a write may be that nobody waits for.
 const LATE_MAX: Duration = Duration::from_secs(4);
@@ -32,12 +30,9 @@ impl Sky {
     }
 }
 
-impl Weather for Sky {
-    fn elapsed(&self) -> Duration {
-        elapsed()
-    }
-
-    fn fate(&self, access: Access) -> Fate {
+impl Sky {
+    /// What becomes of an access of anybody.
+    pub(crate) fn fate(&self, access: Access) -> Fate {
         let fate = self.draw();
         let at = match fate.answer {
             Answer::Unknown => Some(0),
@@ -50,9 +45,7 @@ impl Weather for Sky {
         }
         fate
     }
-}
 
-impl Sky {
     /// How many writes nobody knew the outcome of, by what it was.
     pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
         let count = |at: usize| self.unclear[at].load(Ordering::Relaxed);

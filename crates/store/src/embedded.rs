@@ -14,6 +14,7 @@ mod weather;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
@@ -47,6 +48,18 @@ impl EmbeddedStore {
     /// An empty store in memory, for simulations: the model of a database in this weather.
     pub fn simulated(weather: impl Weather) -> Self {
         Self { disk: Arc::new(Disk::in_memory()), sky: Some(Arc::new(Sky::new(weather))) }
+    }
+
+    /// The same store as another process sees it; one on a disk is the same for all.
+    #[must_use]
+    pub fn seen_in(&self, weather: impl Weather) -> Self {
+        let sky = self.sky.as_ref().map(|sky| Arc::new(sky.of_another(weather)));
+        Self { disk: Arc::clone(&self.disk), sky }
+    }
+
+    /// In memory: how many blocks arrived when their session was fenced.
+    pub fn late_blocks(&self) -> u64 {
+        self.sky.as_ref().map_or(0, |sky| sky.late_blocks().load(Ordering::Relaxed))
     }
 
     /// Reads, away from the threads that must not wait.

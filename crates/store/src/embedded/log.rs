@@ -1,5 +1,8 @@
 //! The session log and its fences.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use iris_core::block::ChainHash;
 use iris_core::clock::WallMs;
@@ -30,8 +33,17 @@ impl LogStore for EmbeddedStore {
 
     async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
         let value = Packed::value().raw(&row.prev.0).raw(&row.block);
-        let key = key(lane, row.seq);
-        self.write(move |disk| disk.put(&key, value)).await
+        let (key, fence) = (key(lane, row.seq), fence_key(lane.session));
+        let late = self.sky.as_ref().map(|sky| Arc::clone(sky.late_blocks()));
+        self.write(move |disk| {
+            if let Some(late) = late
+                && disk.get(&fence)?.is_some()
+            {
+                late.fetch_add(1, Ordering::Relaxed);
+            }
+            disk.put(&key, value)
+        })
+        .await
     }
 
     async fn tail(&self, lane: LaneId, limit: usize) -> Result<Vec<LogRow>, StoreError> {
@@ -64,13 +76,13 @@ impl LogStore for EmbeddedStore {
     }
 
     async fn fence(&self, session: SessionId, by: SessionId) -> Result<(), StoreError> {
-        let key = Packed::key(Tag::Fence).raw(&session.to_bytes());
+        let key = fence_key(session);
         let value = Packed::value().raw(&by.to_bytes());
         self.write(move |disk| disk.put(&key, value)).await
     }
 
     async fn fenced(&self, session: SessionId) -> Result<Option<SessionId>, StoreError> {
-        let key = Packed::key(Tag::Fence).raw(&session.to_bytes());
+        let key = fence_key(session);
         self.settled(move |disk| {
             let by = disk.get(&key)?.map(|by| Parts::of(&by).array());
             let by = by.transpose()?;
@@ -112,6 +124,10 @@ fn decode_suspect(key: &[u8], value: &[u8]) -> Result<Suspect, StoreError> {
     let (version, input) = words.split_at_checked(length).ok_or_else(short)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Suspect { session, version: text(version), input: text(input), until })
+}
+
+fn fence_key(session: SessionId) -> Packed {
+    Packed::key(Tag::Fence).raw(&session.to_bytes())
 }
 
 fn prefix(lane: LaneId) -> Packed {

@@ -1,6 +1,10 @@
 //! What becomes of the accesses to a store in memory: a simulation's model of a database that answers
 //! late, not at all, or long after nobody waits any more.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,13 +13,18 @@ use tokio::sync::oneshot;
 use super::disk::Disk;
 use crate::StoreError;
 
-/// Decides what becomes of each access, and is the time of all who share the store.
+/// Decides what becomes of each access of a process, and is the time of all who share the store.
 pub trait Weather: Send + Sync + 'static {
     /// How much time went by since the store was made.
     fn elapsed(&self) -> Duration;
 
     /// What becomes of an access that begins now.
     fn fate(&self, access: Access) -> Fate;
+
+    /// Ready once the process can hear an answer; a process that stands still hears none.
+    fn poll_hears(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// What is asked of the store.
@@ -56,20 +65,49 @@ type Work = Box<dyn FnOnce(&Disk) + Send>;
 /// How long an access waits at a time that did not arrive yet.
 const TICK: Duration = Duration::from_millis(1);
 
-/// A weather, and what is on its way.
+/// The weather of a process, and what is on its way.
 pub(super) struct Sky {
     weather: Box<dyn Weather>,
+    air: Arc<Air>,
+}
+
+/// What all who share a store have in common.
+#[derive(Default)]
+struct Air {
     /// What is still to happen, and when.
     coming: Mutex<Vec<(Duration, Work)>>,
+    /// Blocks that arrived when their session was fenced.
+    late_blocks: Arc<AtomicU64>,
 }
 
 impl Sky {
     pub(super) fn new(weather: impl Weather) -> Self {
-        Self { weather: Box::new(weather), coming: Mutex::default() }
+        Self { weather: Box::new(weather), air: Arc::default() }
+    }
+
+    /// The same for another process.
+    pub(super) fn of_another(&self, weather: impl Weather) -> Self {
+        Self { weather: Box::new(weather), air: Arc::clone(&self.air) }
+    }
+
+    /// How many blocks arrived when their session was fenced.
+    pub(super) fn late_blocks(&self) -> &Arc<AtomicU64> {
+        &self.air.late_blocks
     }
 
     /// Does the work, or not, as the weather has it.
     pub(super) async fn access<T: Send + 'static>(
+        &self,
+        disk: &Disk,
+        access: Access,
+        work: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.ask(disk, access, work).await;
+        poll_fn(|context| self.weather.poll_hears(context)).await;
+        answer
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         disk: &Disk,
         access: Access,
@@ -91,7 +129,7 @@ impl Sky {
         if let Some(due) = arriving {
             // It is on its way, whatever becomes of who sent it. Nobody may wait any more.
             let work: Work = Box::new(|disk| drop(answered.send(work(disk))));
-            self.coming.lock().push((due, work));
+            self.air.coming.lock().push((due, work));
         }
         tokio::time::sleep(after / 2).await;
         self.catch_up(disk);
@@ -115,7 +153,7 @@ impl Sky {
     /// Lets happen what is due, in its order.
     fn catch_up(&self, disk: &Disk) {
         let now = self.weather.elapsed();
-        let mut coming = self.coming.lock();
+        let mut coming = self.air.coming.lock();
         coming.sort_by_key(|(due, _)| *due);
         let due = coming.iter().take_while(|(due, _)| *due <= now).count();
         let due: Vec<_> = coming.drain(..due).collect();
