@@ -6,6 +6,7 @@
 //! Time is simulated. What the shells draw for themselves, jitter and keys, no seed decides: a seed
 //! gives the same faults at the same times, and not the same run to the last packet.
 
+mod errors;
 mod faults;
 mod ground;
 mod hosts;
@@ -14,7 +15,7 @@ mod network;
 mod sky;
 mod stillness;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -24,7 +25,9 @@ use std::time::Duration;
 use iris_net::OnThisThread;
 use iris_testing::traffic::{PairReport, Traffic};
 use parking_lot::Mutex;
+use tracing::level_filters::LevelFilter;
 
+use errors::Errors;
 use faults::{Faults, Plan};
 use ground::Ground;
 
@@ -37,16 +40,17 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 thread_local! {
     /// What panicked on this thread.
-    static PANICS: Cell<u64> = const { Cell::new(0) };
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A task that panics takes nobody along: its end would be seen as that of its process.
-fn count_panics() {
+fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            PANICS.set(PANICS.get() + 1);
+            let what = panic.to_string().replace('\n', " ");
+            PANICS.with_borrow_mut(|panics| panics.push(what));
             before(panic);
         }));
     });
@@ -57,20 +61,33 @@ fn count_panics() {
 pub struct Outcome {
     /// What became of the messages, or what is wrong.
     pub ledger: Result<PairReport, String>,
+    /// What panicked, and what hosts said at ERROR that no fault brings about. Each is a failure, too.
+    pub errors: Vec<String>,
     /// How often each fault struck.
     pub faults: Vec<(&'static str, u64)>,
     /// How long it took, in simulated time.
     pub simulated: Duration,
 }
 
-/// The world of a seed, from its first host to its last message. A defect of the core that the caller's
+impl Outcome {
+    /// What is wrong, if anything is.
+    pub fn wrong(&self) -> Option<String> {
+        let ledger = self.ledger.as_ref().err();
+        let wrong: Vec<_> = ledger.into_iter().chain(&self.errors).map(String::as_str).collect();
+        (!wrong.is_empty()).then(|| wrong.join("\n  "))
+    }
+}
+
+/// The world of a seed, from its first host to its last message; what hosts say at `shown` and above is
+/// shown. A defect of the core that the caller's
 /// thread has switched on (`iris_core::mutation`) is there in all of it.
 ///
 /// # Errors
 /// When the world cannot be made.
-pub fn run(seed: u64) -> anyhow::Result<Outcome> {
-    count_panics();
-    let panics = PANICS.get();
+pub fn run(seed: u64, shown: LevelFilter) -> anyhow::Result<Outcome> {
+    note_panics();
+    PANICS.take();
+    let errors = Errors::listen(shown);
     let plan = Plan::draw(seed);
     let ground = Arc::new(Ground::new(seed)?);
     let _network = OnThisThread::set(network::Simulated(Arc::clone(&ground)));
@@ -102,9 +119,7 @@ pub fn run(seed: u64) -> anyhow::Result<Outcome> {
         }
     };
     let ledger = ledger.lock().take();
-    let panics = PANICS.get() - panics;
     let ledger = match (ledger, stepped) {
-        (_, _) if panics > 0 => Err(format!("{panics} tasks panicked")),
         (Some(went), _) => went,
         (None, Err(error)) => Err(error),
         (None, Ok(())) => Err("nobody wrote".to_owned()),
@@ -112,7 +127,9 @@ pub fn run(seed: u64) -> anyhow::Result<Outcome> {
     let mut counts = faults.counts();
     counts.extend(ground.counts());
     counts.extend(ground.sky.counts());
-    Ok(Outcome { ledger, faults: counts, simulated: sim.elapsed() })
+    let mut errors = errors.unexpected();
+    errors.splice(0..0, PANICS.take());
+    Ok(Outcome { ledger, errors, faults: counts, simulated: sim.elapsed() })
 }
 
 /// Runs the worlds of these seeds on every core, each of whose threads begins with `begin`; hands their
@@ -121,7 +138,7 @@ pub fn run(seed: u64) -> anyhow::Result<Outcome> {
 /// # Errors
 /// What `take` says is one.
 pub fn over_seeds(
-    seeds: Range<u64>,
+    (seeds, shown): (Range<u64>, LevelFilter),
     begin: impl Fn() + Sync,
     take: &mut dyn FnMut(u64, anyhow::Result<Outcome>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -135,7 +152,7 @@ pub fn over_seeds(
                 begin();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || outcomes.send((seed, run(seed))).is_err() {
+                    if seed >= seeds.end || outcomes.send((seed, run(seed, shown))).is_err() {
                         return;
                     }
                 }

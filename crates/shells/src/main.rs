@@ -8,11 +8,12 @@ use anyhow::Result;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use iris_shells::over_seeds;
+use tracing::level_filters::LevelFilter;
 
 const HELP: &str = "\
 Examples:
   cargo xtask sim shells --seeds 200
-  cargo xtask sim shells --seed 7
+  cargo xtask sim shells --seed 7 --log info
   cargo xtask sim shells --defect M1    with a known defect switched on: succeeds if it is found";
 
 /// Runs the shells that ship on simulated hosts and a simulated network, and breaks everything
@@ -28,6 +29,9 @@ struct Options {
     /// Only this one
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
+    /// Show what its hosts say at this level (error, warn, info, debug) and above
+    #[arg(long, value_name = "LEVEL", requires = "seed", default_value = "off")]
+    log: LevelFilter,
     /// With this known defect switched on
     #[cfg(feature = "mutations")]
     #[arg(long, value_name = "NAME", value_parser = defect)]
@@ -63,19 +67,18 @@ fn run(options: &Options) -> Result<bool> {
         #[cfg(feature = "mutations")]
         iris_core::mutation::activate(options.defect);
     };
-    over_seeds(from..from.saturating_add(count), begin, &mut |seed, outcome| {
+    let seeds = (from..from.saturating_add(count), options.log);
+    over_seeds(seeds, begin, &mut |seed, outcome| {
         let outcome = outcome?;
         bar.inc(1);
         simulated += outcome.simulated.as_secs_f64();
+        if let Some(wrong) = outcome.wrong() {
+            failed += 1;
+            bar.suspend(|| println!("seed {seed}: {wrong}"));
+        }
+        accepted += outcome.ledger.map_or(0, |report| report.accepted);
         for (fault, count) in outcome.faults {
             *faults.entry(fault).or_default() += count;
-        }
-        match outcome.ledger {
-            Ok(report) => accepted += report.accepted,
-            Err(wrong) => {
-                failed += 1;
-                bar.suspend(|| println!("seed {seed}: {wrong}"));
-            }
         }
         Ok(())
     })?;
