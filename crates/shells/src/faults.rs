@@ -8,7 +8,7 @@ use turmoil::Sim;
 
 use crate::ground::Ground;
 use crate::hosts::{CONTROLS, EDGES, OWNERS, names};
-use crate::machine;
+use crate::machine::{self, Road};
 
 /// People write for so long.
 const OVER: Duration = Duration::from_secs(16);
@@ -32,8 +32,14 @@ enum Fault {
     Held(String, String),
     /// The database answers late, not at all, or not what happened.
     Foul,
+    /// A host does not reach the database.
+    NoDatabaseFor(String, Road),
     /// Nobody reaches etcd.
     NoEtcd,
+    /// A host does not reach etcd.
+    NoEtcdFor(String, Road),
+    /// What becomes of changes in etcd is unknown at times.
+    EtcdUnwell,
 }
 
 impl Fault {
@@ -42,26 +48,29 @@ impl Fault {
             |from: f64, upto: f64| Duration::from_secs_f64(from + random.f64() * (upto - from));
         let (short, long, dead) = (seconds(0.3, 3.0), seconds(0.5, 7.0), seconds(0.1, 3.0));
         let still = (seconds(0.2, 5.0), seconds(5.2, 9.0));
-        match random.u8(0..15) {
+        match random.u8(0..20) {
             0..4 => (Self::Dies(server(random)), dead),
-            12..15 => {
+            4..7 => {
                 let still = if random.bool() { still.0 } else { still.1 };
                 let owner = format!("owner-{}", random.usize(..OWNERS));
                 (Self::StandsStill(if random.bool() { owner } else { server(random) }), still)
             }
-            4 => {
+            7 => {
                 let (one, other) = two(random);
                 (Self::Cut(one, other), long)
             }
-            5 => {
+            8 | 9 => {
                 let (one, other) = two(random);
                 (Self::CutOneWay(one, other), long)
             }
-            6 | 7 => {
+            10 | 11 => {
                 let (one, other) = two(random);
                 (Self::Held(one, other), long)
             }
-            8..11 => (Self::Foul, short),
+            12..15 => (Self::Foul, short),
+            15 | 16 => (Self::NoDatabaseFor(keeper(random), no_road(random)), long),
+            17 => (Self::NoEtcdFor(keeper(random), no_road(random)), long),
+            18 => (Self::EtcdUnwell, long),
             _ => (Self::NoEtcd, long),
         }
     }
@@ -74,7 +83,10 @@ impl Fault {
             Self::CutOneWay(..) => "a host was not heard by another",
             Self::Held(..) => "what two hosts sent came late",
             Self::Foul => "the database was unwell",
+            Self::NoDatabaseFor(..) => "a host did not reach the database",
             Self::NoEtcd => "nobody reached etcd",
+            Self::NoEtcdFor(..) => "a host did not reach etcd",
+            Self::EtcdUnwell => "etcd was unwell",
         }
     }
 }
@@ -85,6 +97,16 @@ fn server(random: &mut fastrand::Rng) -> String {
         .chain(names("control", CONTROLS))
         .collect();
     all[random.usize(..all.len())].clone()
+}
+
+/// A host that keeps something in the database and in etcd.
+fn keeper(random: &mut fastrand::Rng) -> String {
+    let all: Vec<_> = names("owner", OWNERS).chain(names("control", CONTROLS)).collect();
+    all[random.usize(..all.len())].clone()
+}
+
+fn no_road(random: &mut fastrand::Rng) -> Road {
+    if random.bool() { Road::Closed } else { Road::NoWayBack }
 }
 
 /// Two hosts that talk to each other.
@@ -185,7 +207,10 @@ impl Faults {
             Fault::CutOneWay(from, to) => sim.partition_oneway(from.as_str(), to.as_str()),
             Fault::Held(one, other) => sim.hold(one.as_str(), other.as_str()),
             Fault::Foul => self.ground.sky.set_foul(true),
+            Fault::NoDatabaseFor(host, road) => self.ground.machine(host).set_to_database(*road),
             Fault::NoEtcd => self.ground.etcd.set_down(true),
+            Fault::NoEtcdFor(host, road) => self.ground.machine(host).set_to_etcd(*road),
+            Fault::EtcdUnwell => self.ground.etcd.set_unwell(true),
         }
     }
 
@@ -197,7 +222,10 @@ impl Faults {
             Fault::CutOneWay(from, to) => sim.repair_oneway(from.as_str(), to.as_str()),
             Fault::Held(one, other) => sim.release(one.as_str(), other.as_str()),
             Fault::Foul => self.ground.sky.set_foul(false),
+            Fault::NoDatabaseFor(host, _) => self.ground.machine(host).set_to_database(Road::Open),
             Fault::NoEtcd => self.ground.etcd.set_down(false),
+            Fault::NoEtcdFor(host, _) => self.ground.machine(host).set_to_etcd(Road::Open),
+            Fault::EtcdUnwell => self.ground.etcd.set_unwell(false),
         }
     }
 }
@@ -211,7 +239,10 @@ fn touches(one: &Fault, other: &Fault) -> bool {
             both.sort_unstable();
             both
         }
-        Fault::Foul | Fault::NoEtcd => vec![fault.name().to_owned()],
+        Fault::NoDatabaseFor(host, _) | Fault::NoEtcdFor(host, _) => {
+            vec![fault.name().to_owned(), host.clone()]
+        }
+        Fault::Foul | Fault::NoEtcd | Fault::EtcdUnwell => vec![fault.name().to_owned()],
     };
     hosts(one) == hosts(other)
 }

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use iris_client::{Carrier, Connector, Trust};
-use iris_coord::SharedCoord;
-use iris_coord::memory::MemoryCoord;
 use iris_core::id::ShardCount;
 use iris_core::seq::HomeGen;
 use iris_dataplane::token::{SigningKeys, Tokens, VerifyingKeys};
@@ -21,6 +19,7 @@ use iris_testing::operator::Operator;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use crate::etcd::Etcd;
 use crate::hosts::{CONTROLS, EDGES, PORT, hosts, names};
 use crate::machine::Machine;
 use crate::sky::Sky;
@@ -57,9 +56,7 @@ pub(crate) struct Ground {
     machines: BTreeMap<String, Arc<Machine>>,
     /// The same, by where they are.
     addresses: Mutex<BTreeMap<IpAddr, Arc<Machine>>>,
-    pub(crate) coord: SharedCoord,
-    /// The same, to take it down.
-    pub(crate) etcd: MemoryCoord,
+    pub(crate) etcd: Arc<Etcd>,
     pub(crate) sky: Sky,
     pub(crate) pki: LocalPki,
     pub(crate) count: ShardCount,
@@ -83,15 +80,14 @@ impl Ground {
         let files = TempDir::new()?;
         std::fs::write(files.path().join("ca.crt"), pki.trust())?;
         let sky = Sky::new(seed);
-        let etcd = MemoryCoord::with_clock(elapsed);
+        let etcd = Arc::new(Etcd::new(seed));
         let store = EmbeddedStore::simulated(Nobody);
-        let machine = |name| (name, Arc::new(Machine::new(&store, &sky)));
+        let machine = |name| (name, Arc::new(Machine::new(&store, &etcd, &sky)));
         let machines = hosts().map(machine).collect();
         Ok(Self {
             store,
             machines,
             addresses: Mutex::default(),
-            coord: Arc::new(etcd.clone()),
             etcd,
             sky,
             pki,

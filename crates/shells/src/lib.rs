@@ -7,6 +7,7 @@
 //! gives the same faults at the same times, and not the same run to the last packet.
 
 mod errors;
+mod etcd;
 mod faults;
 mod ground;
 mod hosts;
@@ -127,6 +128,7 @@ pub fn run(seed: u64, shown: LevelFilter) -> anyhow::Result<Outcome> {
     let mut counts = faults.counts();
     counts.extend(ground.counts());
     counts.extend(ground.sky.counts());
+    counts.extend(ground.etcd.counts());
     let mut errors = errors.unexpected();
     errors.splice(0..0, PANICS.take());
     Ok(Outcome { ledger, errors, faults: counts, simulated: sim.elapsed() })

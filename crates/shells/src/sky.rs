@@ -7,6 +7,8 @@ use std::time::Duration;
 use iris_store::embedded::{Access, Answer, Fate};
 use parking_lot::Mutex;
 
+use crate::machine::Road;
+
 /// How late a write may be that nobody waits for.
 const LATE_MAX: Duration = Duration::from_secs(4);
 
@@ -28,12 +30,10 @@ impl Sky {
     pub(crate) fn set_foul(&self, foul: bool) {
         self.foul.store(foul, Ordering::Release);
     }
-}
 
-impl Sky {
-    /// What becomes of an access of anybody.
-    pub(crate) fn fate(&self, access: Access) -> Fate {
-        let fate = self.draw();
+    /// What becomes of an access of a host that reaches the database so.
+    pub(crate) fn fate(&self, access: Access, road: Road) -> Fate {
+        let fate = self.draw(road);
         let at = match fate.answer {
             Answer::Unknown => Some(0),
             Answer::Lost => Some(1),
@@ -56,14 +56,22 @@ impl Sky {
         ]
     }
 
-    fn draw(&self) -> Fate {
+    fn draw(&self, road: Road) -> Fate {
         let mut random = self.random.lock();
         let after = Duration::from_micros(random.u64(300..3_000));
-        if !self.foul.load(Ordering::Acquire) {
+        if road == Road::Open && !self.foul.load(Ordering::Acquire) {
             return Fate { after, answer: Answer::Done };
         }
         // A timeout takes as long as Cassandra's own.
         let timeout = Duration::from_millis(random.u64(100..2_000));
+        match road {
+            Road::Open => {}
+            Road::Closed if random.bool() => {
+                return Fate { after: timeout, answer: Answer::Unavailable };
+            }
+            Road::Closed => return Fate { after: timeout, answer: Answer::Lost },
+            Road::NoWayBack => return Fate { after: timeout, answer: Answer::Unknown },
+        }
         match random.u8(0..20) {
             0 | 1 => Fate { after: timeout, answer: Answer::Unavailable },
             2 => Fate { after: timeout, answer: Answer::Unknown },
