@@ -148,11 +148,14 @@ impl Ground {
     }
 
     /// How often what the hosts do themselves happened.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let store = self.store.counts().unwrap_or_default();
         [
-            ("a shard moved", self.moves.load(Ordering::Relaxed)),
-            ("an owner that stood still went on deposed", self.deposed.load(Ordering::Relaxed)),
-            ("a block of a fenced owner arrived", self.store.late_blocks()),
+            ("a shard moved", load(&self.moves)),
+            ("an owner that stood still went on deposed", load(&self.deposed)),
+            ("a block of a fenced owner arrived", load(&store.late_blocks)),
+            ("a flush was torn", load(&store.torn_flushes)),
         ]
     }
 

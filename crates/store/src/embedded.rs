@@ -14,7 +14,6 @@ mod weather;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
@@ -22,7 +21,7 @@ use crate::{HealthStore, StoreError, StoreReport};
 use disk::Disk;
 use weather::Sky;
 
-pub use weather::{Access, Answer, Fate, Weather};
+pub use weather::{Access, Answer, Counts, Fate, Weather};
 
 /// What this program writes; it refuses what a later one wrote.
 const FORMAT: u32 = 1;
@@ -57,9 +56,9 @@ impl EmbeddedStore {
         Self { disk: Arc::clone(&self.disk), sky }
     }
 
-    /// In memory: how many blocks arrived when their session was fenced.
-    pub fn late_blocks(&self) -> u64 {
-        self.sky.as_ref().map_or(0, |sky| sky.late_blocks().load(Ordering::Relaxed))
+    /// What happened to a store in memory.
+    pub fn counts(&self) -> Option<Arc<Counts>> {
+        self.sky.as_ref().map(|sky| Arc::clone(sky.counts()))
     }
 
     /// Reads, away from the threads that must not wait.

@@ -10,9 +10,7 @@ use iris_core::group::{Group, RosterPage};
 use iris_core::id::{AccountId, GroupId, ShardId};
 use iris_core::message::Message;
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq, OutboxSeq, ShardSeq};
-use iris_core::shard::{
-    Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem, OutboxRow, PeerRow,
-};
+use iris_core::shard::{Fetch, Flush, HistoryPage, LogFetch, MarksPage, OutboxItem};
 use iris_proto::stored_rows::{self, PeerNumbers};
 use iris_proto::{FormatError, stored_groups, stored_relations};
 
@@ -21,6 +19,7 @@ use super::codec::{Packed, Parts, Tag};
 use super::disk::{Batch, Disk};
 use crate::{Checkpoint, DamagedRow, DerivedStore, ShardRef, StoreError, apart};
 
+mod flush;
 mod groups;
 mod people;
 #[cfg(test)]
@@ -140,112 +139,14 @@ impl DerivedStore for EmbeddedStore {
         flush: &Flush,
         checkpoint: Checkpoint,
     ) -> Result<Vec<DamagedRow>, StoreError> {
-        let (shard, flush) = (shard.shard, flush.clone());
-        self.write(move |disk| {
-            let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
-            let mut batch = disk.batch();
-            groups::write_logs(disk, &mut batch, &flush)?;
-            write_places(disk, &mut batch, &flush)?;
-            people::write(disk, &mut batch, &flush)?;
-            for row in &flush.outbox {
-                write_item(disk, &mut batch, shard, row)?;
+        match self.sky.as_deref() {
+            None => {
+                let (shard, flush) = (shard.shard, flush.clone());
+                self.write(move |disk| flush::whole(disk, shard, &flush, checkpoint)).await
             }
-            disk.commit(batch)?;
-            // A message that is erased may be one of those.
-            let mut damaged = people::erase(disk, &flush.erasures)?;
-            damaged.extend(groups::erase(disk, &flush.log_erasures)?);
-            // Several erasures may have met one row.
-            damaged.sort_unstable();
-            damaged.dedup();
-            let mut batch = disk.batch();
-            write_accounts(disk, &mut batch, &flush)?;
-            groups::write(disk, &mut batch, &flush.groups)?;
-            for row in &flush.peers {
-                write_peer(disk, &mut batch, shard, row)?;
-            }
-            let value = Packed::value()
-                .u32(checkpoint.epoch.0)
-                .u64(checkpoint.pos.0)
-                .u64(checkpoint.block.0)
-                .u64(checkpoint.clock.0);
-            let key = shard_key(Tag::Checkpoint, shard);
-            put(disk, &mut batch, &key, value.bytes(), flush.timestamp)?;
-            disk.commit(batch)?;
-            Ok(damaged)
-        })
-        .await
-    }
-}
-
-fn write_places(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
-    for run in &flush.inbox {
-        for item in &run.items {
-            let place = stored_rows::encode_inbox_run(&[apart::stripped(item)]);
-            put(disk, batch, &place_key(run.account, item.seq), &place, run.timestamp)?;
+            Some(sky) => flush::in_parts(self, sky, shard.shard, flush, checkpoint).await,
         }
     }
-    Ok(())
-}
-
-fn write_accounts(disk: &Disk, batch: &mut Batch, flush: &Flush) -> Result<(), StoreError> {
-    for row in &flush.accounts {
-        let state = stored_rows::encode_account(&row.state);
-        put(disk, batch, &account_key(row.account), &state, row.timestamp)?;
-        if row.relations {
-            let relations = stored_relations::encode_relations(&row.state.relations);
-            put(disk, batch, &relations_key(row.account), &relations, row.timestamp)?;
-        }
-        if row.memberships {
-            let groups = stored_groups::encode_memberships(&row.state.groups);
-            put(disk, batch, &memberships_key(row.account), &groups, row.timestamp)?;
-        }
-    }
-    Ok(())
-}
-
-fn write_item(
-    disk: &Disk,
-    batch: &mut Batch,
-    shard: ShardId,
-    row: &OutboxRow,
-) -> Result<(), StoreError> {
-    // A late item does not come back from the dead.
-    if let Some((at, upto)) = forgotten(disk, shard, row.to)?
-        && row.item.seq <= upto
-        && row.timestamp <= at
-    {
-        return Ok(());
-    }
-    let item = stored_rows::encode_outbox_item(&row.item);
-    put(disk, batch, &item_key(shard, row.to, row.item.seq), &item, row.timestamp)
-}
-
-fn write_peer(
-    disk: &Disk,
-    batch: &mut Batch,
-    shard: ShardId,
-    row: &PeerRow,
-) -> Result<(), StoreError> {
-    let numbers = stored_rows::encode_peer(PeerNumbers {
-        out_next: row.out_next,
-        out_confirmed: row.out_confirmed,
-        in_next: row.in_next,
-        pos: row.pos,
-    });
-    put(disk, batch, &pair_key(Tag::Peer, shard, row.peer), &numbers, row.timestamp)?;
-    if !row.forget_items {
-        return Ok(());
-    }
-    let first = item_key(shard, row.peer, OutboxSeq(0));
-    for stored in disk.range(&first, &item_key(shard, row.peer, row.out_confirmed)) {
-        let (key, value) = stored?;
-        if stamped(&value)?.0 <= row.timestamp {
-            batch.remove(&key);
-        }
-    }
-    let upto = Packed::value().u64(row.out_confirmed.0);
-    let key = pair_key(Tag::Forgotten, shard, row.peer);
-    put(disk, batch, &key, upto.bytes(), row.timestamp)
 }
 
 fn forgotten(

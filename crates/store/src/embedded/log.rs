@@ -1,6 +1,5 @@
 //! The session log and its fences.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -34,12 +33,14 @@ impl LogStore for EmbeddedStore {
     async fn append(&self, lane: LaneId, row: &LogRow) -> Result<(), StoreError> {
         let value = Packed::value().raw(&row.prev.0).raw(&row.block);
         let (key, fence) = (key(lane, row.seq), fence_key(lane.session));
-        let late = self.sky.as_ref().map(|sky| Arc::clone(sky.late_blocks()));
+        let counts = self.counts();
         self.write(move |disk| {
-            if let Some(late) = late
+            if let Some(counts) = counts
                 && disk.get(&fence)?.is_some()
+                // Whoever takes over writes back what is there.
+                && disk.get(&key)?.is_none()
             {
-                late.fetch_add(1, Ordering::Relaxed);
+                counts.late_blocks.fetch_add(1, Ordering::Relaxed);
             }
             disk.put(&key, value)
         })

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -76,8 +76,33 @@ pub(super) struct Sky {
 struct Air {
     /// What is still to happen, and when.
     coming: Mutex<Vec<(Duration, Work)>>,
+    counts: Arc<Counts>,
+}
+
+/// What happened to a store in memory.
+#[derive(Debug, Default)]
+pub struct Counts {
     /// Blocks that arrived when their session was fenced.
-    late_blocks: Arc<AtomicU64>,
+    pub late_blocks: AtomicU64,
+    /// Flushes of which nobody knows what was written.
+    pub torn_flushes: AtomicU64,
+}
+
+/// Something that is torn unless it gets done.
+pub(super) struct Torn(Option<Arc<Counts>>);
+
+impl Torn {
+    pub(super) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Torn {
+    fn drop(&mut self) {
+        if let Some(counts) = &self.0 {
+            counts.torn_flushes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Sky {
@@ -90,9 +115,13 @@ impl Sky {
         Self { weather: Box::new(weather), air: Arc::clone(&self.air) }
     }
 
-    /// How many blocks arrived when their session was fenced.
-    pub(super) fn late_blocks(&self) -> &Arc<AtomicU64> {
-        &self.air.late_blocks
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.air.counts
+    }
+
+    /// Counts a flush as torn unless it gets done: when its process dies, too.
+    pub(super) fn count_unless_done(&self) -> Torn {
+        Torn(Some(Arc::clone(&self.air.counts)))
     }
 
     /// Does the work, or not, as the weather has it.
