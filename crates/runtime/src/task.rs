@@ -62,11 +62,7 @@ impl Tasks {
     /// A group that stops with this one and can stop before it.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self {
-            tracker: TaskTracker::new(),
-            stop: self.stop.child_token(),
-            pace: self.pace.clone(),
-        }
+        Self { tracker: TaskTracker::new(), stop: self.stop.child_token(), pace: self.pace.clone() }
     }
 
     /// Runs a task until it ends or the group stops.

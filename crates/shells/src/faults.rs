@@ -14,6 +14,7 @@ use crate::machine::{self, Road};
 const OVER: Duration = Duration::from_secs(16);
 /// Who owns shards is taken for dead when its lease ends, at the latest.
 const LEASE: Duration = Duration::from_secs(5);
+const LONG_STILLNESS: &str = "a process stood still for longer than a lease";
 /// From one fault to the next, in seconds.
 const APART_S: std::ops::Range<f64> = 0.2..2.5;
 
@@ -73,6 +74,23 @@ impl Fault {
             18 => (Self::EtcdUnwell, long),
             _ => (Self::NoEtcd, long),
         }
+    }
+
+    /// One of each kind.
+    fn kinds() -> [Self; 10] {
+        let host = String::new;
+        [
+            Self::Dies(host()),
+            Self::StandsStill(host()),
+            Self::Cut(host(), host()),
+            Self::CutOneWay(host(), host()),
+            Self::Held(host(), host()),
+            Self::Foul,
+            Self::NoDatabaseFor(host(), Road::Closed),
+            Self::NoEtcd,
+            Self::NoEtcdFor(host(), Road::Closed),
+            Self::EtcdUnwell,
+        ]
     }
 
     fn name(&self) -> &'static str {
@@ -159,7 +177,11 @@ pub(crate) struct Faults {
 impl Faults {
     pub(crate) fn new(plan: &Plan, ground: &Arc<Ground>) -> Self {
         let coming = plan.faults.iter().rev().cloned().collect();
-        Self { ground: Arc::clone(ground), coming, present: Vec::new(), counts: BTreeMap::new() }
+        // What never strikes is told, too.
+        let kinds = Fault::kinds();
+        let names = kinds.iter().map(Fault::name).chain([LONG_STILLNESS]);
+        let counts = names.map(|name| (name, 0)).collect();
+        Self { ground: Arc::clone(ground), coming, present: Vec::new(), counts }
     }
 
     /// How often each struck.
@@ -185,7 +207,7 @@ impl Faults {
                 self.begin(sim, &fault);
                 self.count(fault.name());
                 if matches!(fault, Fault::StandsStill(_)) && length > LEASE {
-                    self.count("a process stood still for longer than a lease");
+                    self.count(LONG_STILLNESS);
                 }
                 self.present.push((now + length, fault));
             }

@@ -84,7 +84,7 @@ where
                     }
                 };
                 tokio::select! {
-                    () = Paced::new(Arc::clone(&stillness) as _, processes) => {}
+                    () = Paced::new(stillness.clone(), processes) => {}
                     () = stillness.sweep() => {}
                 }
                 Ok(())

@@ -32,6 +32,8 @@ use errors::Errors;
 use faults::{Faults, Plan};
 use ground::Ground;
 
+/// In so many worlds everything that is counted happens, or they are too quiet.
+pub const SEEDS_FOR_EVERYTHING: u64 = 60;
 /// Pairs of people who write to each other.
 const PAIRS: usize = 6;
 /// How often each of them writes.

@@ -66,7 +66,7 @@ impl Machine {
 
     /// The tasks of a process there.
     pub(crate) fn tasks(&self) -> Tasks {
-        Tasks::paced(Arc::clone(&self.stillness) as _)
+        Tasks::paced(self.stillness.clone())
     }
 }
 

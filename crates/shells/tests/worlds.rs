@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use iris_shells::over_seeds;
+use iris_shells::{SEEDS_FOR_EVERYTHING, over_seeds};
 use tracing::level_filters::LevelFilter;
 
 /// What a commit has time for; `cargo xtask sim shells` runs as many as are wanted.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = SEEDS_FOR_EVERYTHING;
 
 #[test]
 fn the_shells_lose_nothing_in_any_world() {
@@ -25,7 +25,7 @@ fn the_shells_lose_nothing_in_any_world() {
     println!("{accepted} messages; {faults:?}");
     assert!(wrong.is_empty(), "`cargo xtask sim shells --seed N` runs one again: {wrong:#?}");
     assert!(accepted > 1_000 * SEEDS, "only {accepted} messages");
-    assert!(faults.len() == 20 && faults.values().all(|count| *count > 0), "too quiet: {faults:?}");
+    assert!(faults.values().all(|count| *count > 0), "too quiet: {faults:?}");
 }
 
 /// A fence read that covers too much: the ledger must see it. Not every defect shows in these worlds

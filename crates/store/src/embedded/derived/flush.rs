@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use futures::future::try_join_all;
 use iris_core::id::ShardId;
+use iris_core::seq::OutboxSeq;
 use iris_core::shard::{Flush, OutboxRow, PeerRow};
 use iris_proto::stored_rows::{self, PeerNumbers};
 use iris_proto::{stored_groups, stored_relations};
 
 use super::super::EmbeddedStore;
-use super::super::codec::{Packed, Parts, Tag};
+use super::super::codec::{Packed, Tag};
 use super::super::disk::{Batch, Disk};
 use super::super::weather::Sky;
 use super::{
@@ -61,9 +62,9 @@ async fn steps(
     checkpoint: Checkpoint,
 ) -> Result<(), StoreError> {
     let write = |part: Flush| store.write(move |disk| write_part(disk, shard, &part));
-    try_join_all(pointed_to(flush).into_iter().map(write)).await?;
-    try_join_all(erasing(flush).into_iter().map(write)).await?;
-    try_join_all(pointing(flush).into_iter().map(write)).await?;
+    try_join_all(pointed_to(flush).into_iter().map(&write)).await?;
+    try_join_all(erasing(flush).into_iter().map(&write)).await?;
+    try_join_all(pointing(flush).into_iter().map(&write)).await?;
     let last = bare(flush);
     let checkpoint = store.write(move |disk| {
         let mut batch = disk.batch();
@@ -128,10 +129,7 @@ fn pointed_to(flush: &Flush) -> Vec<Flush> {
 /// What leaves those rows.
 fn erasing(flush: &Flush) -> Vec<Flush> {
     let (erasures, log_erasures) = (flush.erasures.clone(), flush.log_erasures.clone());
-    let parts = [
-        Flush { erasures, ..bare(flush) },
-        Flush { log_erasures, ..bare(flush) },
-    ];
+    let parts = [Flush { erasures, ..bare(flush) }, Flush { log_erasures, ..bare(flush) }];
     parts.into_iter().filter(|part| *part != bare(flush)).collect()
 }
 
