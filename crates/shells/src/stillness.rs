@@ -141,7 +141,7 @@ mod tests {
         let (still, count) = (Arc::clone(&stillness), Arc::clone(&heard));
         sim.host("echo", move || echo(Arc::clone(&still), Arc::clone(&count)));
         sim.client("people", async {
-            let mut stream = turmoil::net::TcpStream::connect(("echo", PORT)).await?;
+            let mut stream = TcpStream::connect(("echo", PORT)).await?;
             for byte in 0..20 {
                 stream.write_u8(byte).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
