@@ -18,21 +18,23 @@ use super::{
     account_key, forgotten, groups, item_key, memberships_key, pair_key, people, place_key, put,
     relations_key, shard_key, stamped,
 };
-use crate::{Checkpoint, StoreError, apart};
+use crate::{Checkpoint, DamagedRow, StoreError, apart};
 
-/// Writes all of it: first what others point to, then what points to it.
+/// Writes all of it: first what others point to, then what points to it. Answers the rows that
+/// erasures met and that cannot be understood.
 pub(super) fn whole(
     disk: &Disk,
     shard: ShardId,
     flush: &Flush,
     checkpoint: Checkpoint,
-) -> Result<(), StoreError> {
+) -> Result<Vec<DamagedRow>, StoreError> {
     let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
-    write_first(disk, shard, flush)?;
+    let damaged = write_first(disk, shard, flush)?;
     let mut batch = disk.batch();
     write_second(disk, &mut batch, shard, flush)?;
     write_checkpoint(disk, &mut batch, shard, (flush, checkpoint))?;
-    disk.commit(batch)
+    disk.commit(batch)?;
+    Ok(damaged)
 }
 
 /// Writes it as Cassandra does, with the same steps: parts under different keys side by side, and no
@@ -43,7 +45,7 @@ pub(super) async fn in_parts(
     shard: ShardId,
     flush: &Flush,
     checkpoint: Checkpoint,
-) -> Result<(), StoreError> {
+) -> Result<Vec<DamagedRow>, StoreError> {
     let torn = sky.count_unless_done();
     let done = steps(store, shard, flush, checkpoint).await.map_err(|error| match error {
         StoreError::Unavailable(text) => StoreError::Unknown(text),
@@ -60,10 +62,10 @@ async fn steps(
     shard: ShardId,
     flush: &Flush,
     checkpoint: Checkpoint,
-) -> Result<(), StoreError> {
+) -> Result<Vec<DamagedRow>, StoreError> {
     let write = |part: Flush| store.write(move |disk| write_part(disk, shard, &part));
     try_join_all(pointed_to(flush).into_iter().map(&write)).await?;
-    try_join_all(erasing(flush).into_iter().map(&write)).await?;
+    let damaged = try_join_all(erasing(flush).into_iter().map(&write)).await?.concat();
     try_join_all(pointing(flush).into_iter().map(&write)).await?;
     let last = bare(flush);
     let checkpoint = store.write(move |disk| {
@@ -75,15 +77,16 @@ async fn steps(
     let forget = flush.peers.iter().filter(|row| row.forget_items);
     let forget = forget.map(|row| write(Flush { peers: vec![*row], ..bare(flush) }));
     tokio::try_join!(checkpoint, try_join_all(forget))?;
-    Ok(())
+    Ok(damaged)
 }
 
-fn write_part(disk: &Disk, shard: ShardId, part: &Flush) -> Result<(), StoreError> {
+fn write_part(disk: &Disk, shard: ShardId, part: &Flush) -> Result<Vec<DamagedRow>, StoreError> {
     let _lock = disk.lock(&shard_key(Tag::Checkpoint, shard));
-    write_first(disk, shard, part)?;
+    let damaged = write_first(disk, shard, part)?;
     let mut batch = disk.batch();
     write_second(disk, &mut batch, shard, part)?;
-    disk.commit(batch)
+    disk.commit(batch)?;
+    Ok(damaged)
 }
 
 /// A flush of nothing.
@@ -146,7 +149,7 @@ fn pointing(flush: &Flush) -> Vec<Flush> {
     parts
 }
 
-fn write_first(disk: &Disk, shard: ShardId, flush: &Flush) -> Result<(), StoreError> {
+fn write_first(disk: &Disk, shard: ShardId, flush: &Flush) -> Result<Vec<DamagedRow>, StoreError> {
     let mut batch = disk.batch();
     groups::write_logs(disk, &mut batch, flush)?;
     write_places(disk, &mut batch, flush)?;
@@ -156,8 +159,12 @@ fn write_first(disk: &Disk, shard: ShardId, flush: &Flush) -> Result<(), StoreEr
     }
     disk.commit(batch)?;
     // A message that is erased may be one of those.
-    people::erase(disk, &flush.erasures)?;
-    groups::erase(disk, &flush.log_erasures)
+    let mut damaged = people::erase(disk, &flush.erasures)?;
+    damaged.extend(groups::erase(disk, &flush.log_erasures)?);
+    // Several erasures may have met one row.
+    damaged.sort_unstable();
+    damaged.dedup();
+    Ok(damaged)
 }
 
 fn write_second(
