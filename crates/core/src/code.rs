@@ -1,10 +1,33 @@
 //! The codes of the client protocol, and what a client should do about each.
 
-/// Why something was refused or ended. The numbers are the protocol's and never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-#[allow(missing_docs, reason = "docs/protocol.md describes each code")]
-pub enum Code {
+/// The codes and their numbers, once.
+macro_rules! codes {
+    ($($name:ident = $number:literal),* $(,)?) => {
+        /// Why something was refused or ended. The numbers are the protocol's and never change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "docs/protocol.md describes each code")]
+        pub enum Code {
+            $($name,)*
+            /// One that a later version names: kept and passed on by its number.
+            Later(Later),
+        }
+
+        impl Code {
+            /// Every code that this program names, in the order of the numbers.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The number on the wire.
+            pub const fn number(self) -> u16 {
+                match self {
+                    $(Self::$name => $number,)*
+                    Self::Later(Later(number)) => number,
+                }
+            }
+        }
+    };
+}
+
+codes! {
     Normal = 1000,
     GoingAway = 1001,
     Rebalance = 1002,
@@ -37,6 +60,13 @@ pub enum Code {
     Overloaded = 5003,
 }
 
+/// The number of a code that this program has no name for; nobody makes one from a number that has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Later(u16);
+
+/// Numbers that codes may have, in any version.
+const NUMBERS: std::ops::Range<u32> = 1_000..10_000;
+
 /// What the client should do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
@@ -57,48 +87,15 @@ pub enum Verdict {
 }
 
 impl Code {
-    /// Every code, in the order of the numbers.
-    pub const ALL: [Self; 30] = [
-        Self::Normal,
-        Self::GoingAway,
-        Self::Rebalance,
-        Self::AuthExpired,
-        Self::AuthInvalid,
-        Self::DeviceRevoked,
-        Self::DeviceProof,
-        Self::Protocol,
-        Self::UnsupportedVersion,
-        Self::FrameTooLarge,
-        Self::Gap,
-        Self::CursorTooOld,
-        Self::ReplacedByNewerConnection,
-        Self::NotMember,
-        Self::Blocked,
-        Self::StaleRoster,
-        Self::TooLarge,
-        Self::NoConversation,
-        Self::Forbidden,
-        Self::Damaged,
-        Self::HandleTaken,
-        Self::BadCredentials,
-        Self::NotFound,
-        Self::Invalid,
-        Self::TooManyDevices,
-        Self::RateLimited,
-        Self::Quota,
-        Self::OwnerMoving,
-        Self::StoreUnavailable,
-        Self::Overloaded,
-    ];
-
-    /// The number on the wire.
-    pub const fn number(self) -> u16 {
-        self as u16
+    /// The code with this number, if this program names it.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| u32::from(code.number()) == number)
     }
 
-    /// The code with this number.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| u32::from(code.number()) == number)
+    /// The code with this number, whichever version names it; nothing for what is no code's number.
+    pub fn of_any_version(number: u32) -> Option<Self> {
+        let later = || u16::try_from(number).ok().filter(|_| NUMBERS.contains(&number));
+        Self::from_number(number).or_else(|| later().map(Later).map(Self::Later))
     }
 
     /// What the client of a closed connection should do.
@@ -110,7 +107,9 @@ impl Code {
             | Self::Gap
             | Self::RateLimited
             | Self::OwnerMoving
-            | Self::StoreUnavailable => Verdict::Reconnect,
+            | Self::StoreUnavailable
+            // Who does not know why it ended loses nothing by coming again.
+            | Self::Later(_) => Verdict::Reconnect,
             Self::Overloaded => Verdict::ReconnectElsewhere,
             Self::AuthExpired => Verdict::RefreshToken,
             Self::UnsupportedVersion => Verdict::Upgrade,
@@ -170,7 +169,9 @@ impl Code {
             | Self::RateLimited
             | Self::OwnerMoving
             | Self::StoreUnavailable
-            | Self::Overloaded => false,
+            | Self::Overloaded
+            // What is stored of a later version was decided by it; this one decides nothing with it.
+            | Self::Later(_) => false,
         }
     }
 }
@@ -184,15 +185,27 @@ mod tests {
         for pair in Code::ALL.windows(2) {
             assert!(pair[0].number() < pair[1].number());
         }
-        for code in Code::ALL {
-            assert_eq!(Code::from_number(u32::from(code.number())), Some(code));
+        for &code in Code::ALL {
+            let number = u32::from(code.number());
+            assert_eq!(Code::from_number(number), Some(code));
+            assert_eq!(Code::of_any_version(number), Some(code), "a name where there is one");
         }
         assert_eq!(Code::from_number(4242), None);
     }
 
     #[test]
+    fn a_code_of_a_later_version_keeps_its_number() {
+        let later = Code::of_any_version(4242).unwrap();
+        assert_eq!((later.number(), later.consumes()), (4242, false));
+        assert_eq!(later.verdict(), Verdict::Reconnect, "its meaning is not known");
+        for wrong in [0, 1, 999, 10_000, 65_536, u32::MAX] {
+            assert_eq!(Code::of_any_version(wrong), None, "{wrong} is no code's number");
+        }
+    }
+
+    #[test]
     fn only_refusals_of_sends_consume() {
-        for code in Code::ALL {
+        for &code in Code::ALL {
             if code.consumes() {
                 assert!((4100..4300).contains(&code.number()), "{code:?}");
             }

@@ -17,6 +17,11 @@ const FLAG_IGNORABLE: u8 = 0x80;
 /// Types from here on are skipped by who does not know them.
 const IGNORABLE_FROM: u8 = 0x80;
 
+/// Whether who does not know this type of frame skips it; between pods types are wider than on the wire.
+pub fn is_ignorable(kind: u32) -> bool {
+    kind >= u32::from(IGNORABLE_FROM)
+}
+
 macro_rules! frame_types {
     ($($(#[$doc:meta])* $name:ident = $number:literal),* $(,)?) => {
         /// A type of frame. The numbers are the protocol's and never change.
@@ -135,7 +140,7 @@ impl Frame {
 
     /// Whether who does not know its type skips it, by the number alone.
     pub fn is_ignorable(&self) -> bool {
-        self.kind >= IGNORABLE_FROM
+        is_ignorable(self.kind.into())
     }
 
     /// Bytes on the wire.

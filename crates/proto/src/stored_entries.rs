@@ -446,6 +446,8 @@ pub(crate) fn slot(to_shard: u32, outbox_seq: u64) -> Result<Slot, FormatError> 
     Ok(Slot { to: shard(to_shard)?, seq: OutboxSeq(outbox_seq) })
 }
 
+/// A code that a later version names is kept by its number: it is for clients to read, and a place, an
+/// outcome or an account must not be lost for it.
 pub(crate) fn code(number: u32) -> Result<Code, FormatError> {
-    Code::from_number(number).ok_or(FormatError::OutOfBounds("code"))
+    Code::of_any_version(number).ok_or(FormatError::OutOfBounds("code"))
 }

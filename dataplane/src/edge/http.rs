@@ -239,7 +239,7 @@ struct Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let code = Code::from_number(failure.code).unwrap_or(Code::StoreUnavailable);
+        let code = Code::of_any_version(failure.code).unwrap_or(Code::StoreUnavailable);
         Self { code, text: failure.text, retry_after_ms: failure.retry_after_ms }
     }
 }
@@ -305,6 +305,8 @@ fn status(code: Code) -> StatusCode {
         Code::OwnerMoving | Code::StoreUnavailable | Code::Overloaded => {
             StatusCode::SERVICE_UNAVAILABLE
         }
+        // Of a later owner. The first digit is what it is about in every version.
+        Code::Later(_) if code.number() >= 5_000 => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
 }

@@ -312,7 +312,7 @@ impl<W: Sink> Conn<'_, W> {
     /// The owner ended its service: for good, unless the shard is only somewhere else or the store is
     /// away for a moment.
     pub(super) fn closed(&mut self, closed: Closed) -> Result<(), End> {
-        let code = Code::from_number(closed.code).unwrap_or(Code::Protocol);
+        let code = Code::of_any_version(closed.code).unwrap_or(Code::Protocol);
         match code {
             Code::OwnerMoving => {
                 self.go_nowhere();

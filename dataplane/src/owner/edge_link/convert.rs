@@ -18,7 +18,7 @@ use iris_proto::client_frames::{
     FromClient, PageOf, fetch_from_wire, list_members_from_wire, receipt_from_wire, send_from_wire,
     signal_from_wire, subscribe_from_wire, wish_from_wire,
 };
-use iris_proto::frame::FrameType;
+use iris_proto::frame::{FrameType, is_ignorable};
 use iris_proto::peer::{self, Closed, EdgeItem, Frame, OwnerItem, edge_item, owner_item};
 use iris_proto::{FormatError, client};
 use prost::Message as _;
@@ -193,8 +193,10 @@ fn input_from_frame(conn: Conn, frame: Frame) -> Result<Option<Input>, Refusal> 
             | FrameType::AuthRefresh
             | FrameType::GoAway
             | FrameType::Error,
-        )
-        | None => Err(protocol("a frame that clients do not send here")),
+        ) => Err(protocol("a frame that clients do not send here")),
+        // An edge of a later version may pass on what it knows and this owner may skip.
+        None if is_ignorable(frame.r#type) => Ok(None),
+        None => Err(protocol("an unknown type of frame")),
     }
 }
 

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use iris_core::id::{SessionId, ShardCount};
+use iris_core::id::{SessionId, ShardCount, ShardId};
 use iris_core::seq::OutboxSeq;
+use iris_core::signal::Signal;
 use iris_proto::FormatError;
 use iris_proto::peer::outbox_server::Outbox;
-use iris_proto::peer::{ConfirmBatch, PushBatch, PushItem};
+use iris_proto::peer::{ConfirmBatch, PushBatch, PushItem, SignalItem};
 use iris_proto::peer_signals::signal_from_peer;
 use iris_proto::stored_rows::outbox_item_from_stored;
 use iris_runtime::rpc::require_role;
@@ -81,16 +82,19 @@ async fn take(
         if !parcels.is_empty() {
             lane.tell(LaneInput::Parcels { link: Some(link), parcels }).await.map_err(ending)?;
         }
-        let signals = batch.signals.into_iter().filter_map(|item| {
-            let signal = signal_from_peer(item).transpose()?;
-            Some(signal.map_err(|_| Status::invalid_argument("unusable signal")))
-        });
-        let signals: Vec<_> = signals.collect::<Result<_, _>>()?;
+        let signals: Vec<_> = batch.signals.into_iter().filter_map(signal).collect();
         if !signals.is_empty() {
             lane.tell(LaneInput::Signals(signals)).await.map_err(ending)?;
         }
     }
     Ok(())
+}
+
+/// One that can be understood. A later version's is dropped as any signal may be: it must not break the
+/// stream, by which what is durable comes.
+fn signal(item: SignalItem) -> Option<(ShardId, Signal)> {
+    let signal = signal_from_peer(item);
+    signal.inspect_err(|error| tracing::debug!(%error, "a signal is dropped")).ok().flatten()
 }
 
 /// Those that can be understood. Another one holds up what its source has for that destination, and nothing
@@ -124,10 +128,22 @@ mod tests {
     use iris_core::message::Parcel;
     use iris_core::seq::{ConvSeq, ShardSeq};
     use iris_core::shard::OutboxItem;
+    use iris_proto::peer::{Watch, signal_item};
     use iris_proto::stored_rows::outbox_item_to_stored;
     use iris_runtime::metrics::Metrics;
 
     use super::*;
+
+    #[test]
+    fn a_signal_of_a_later_version_is_dropped_and_breaks_nothing() {
+        let watch = |of: &'static [u8]| {
+            signal_item::Kind::Watch(Watch { by: vec![7; 16].into(), of: of.into(), on: true })
+        };
+        let item = |kind| SignalItem { to_shard: 2, kind };
+        assert!(signal(item(Some(watch(&[8; 16])))).is_some());
+        assert!(signal(item(None)).is_none(), "of a kind that is not known");
+        assert!(signal(item(Some(watch(&[8; 20])))).is_none(), "with a field that is not known");
+    }
 
     #[test]
     fn an_item_that_cannot_be_understood_leaves_the_others_of_its_batch() {

@@ -62,6 +62,19 @@ fn conversation() -> Option<client::Address> {
     Some(address_to_wire(Address::Group(group())))
 }
 
+/// An edge of a later version passes on what its clients send.
+#[test]
+fn a_frame_that_may_be_skipped_ends_no_connection_and_another_one_does() {
+    let frame = |kind| {
+        let frame = Frame { r#type: kind, ..Frame::default() };
+        vec![EdgeItem { conn: CONN, kind: Some(edge_item::Kind::Frame(frame)) }]
+    };
+    let mut converter = converter();
+    assert!(converter.convert(frame(0x90)).is_empty(), "skipped");
+    let ended = converter.convert(frame(0x30));
+    assert!(matches!(ended[..], [(_, Input::Detach { .. })]), "{ended:?}");
+}
+
 #[test]
 fn a_fetch_behind_a_place_is_for_the_log() {
     let history =
