@@ -6,10 +6,16 @@
 mod any;
 #[path = "stored_formats/any_groups.rs"]
 mod any_groups;
+#[path = "stored_formats/fifth.rs"]
+mod fifth;
+#[path = "stored_formats/future.rs"]
+mod future;
 #[path = "stored_formats/specimens.rs"]
 mod specimens;
 #[path = "stored_formats/third.rs"]
 mod third;
+#[path = "stored_formats/wire.rs"]
+mod wire;
 
 use bytes::Bytes;
 use iris_core::block::BlockHeader;
@@ -121,6 +127,16 @@ fn golden_bytes_stay_readable() {
     let message = third::log_message();
     let bytes = golden("group_log.v3.bin", stored_groups::encode_log_message(&message));
     assert_eq!(stored_groups::decode_log_message(bytes).unwrap(), message);
+    let run = fifth::inbox_run();
+    let bytes = golden("inbox_run.v5.bin", stored_rows::encode_inbox_run(&run));
+    assert_eq!(stored_rows::decode_inbox_run(bytes).unwrap(), run);
+    let names = ["outbox_message.v5.bin", "outbox_notice.v5.bin", "outbox_receipt.v5.bin"];
+    for (name, item) in names.into_iter().zip(fifth::parcels()) {
+        let bytes = golden(name, stored_rows::encode_outbox_item(&item));
+        assert_eq!(stored_rows::decode_outbox_item(item.seq, bytes).unwrap(), item, "{name}");
+    }
+    let bytes = golden("peer.v5.bin", stored_rows::encode_peer(fifth::PEER));
+    assert_eq!(stored_rows::decode_peer(bytes).unwrap(), fifth::PEER);
     for (name, item) in ["for_members.v3.bin", "declined.v3.bin"].into_iter().zip(third::parcels())
     {
         let bytes = golden(name, stored_rows::encode_outbox_item(&item));

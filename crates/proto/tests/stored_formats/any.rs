@@ -57,7 +57,9 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn code() -> impl Strategy<Value = Code> {
-    select(Code::ALL.to_vec())
+    // Of a later version, too.
+    let later = (5_004_u32..6_000).prop_map(|number| Code::of_any_version(number).unwrap());
+    prop_oneof![4 => select(Code::ALL.to_vec()), 1 => later]
 }
 
 pub(crate) fn slot() -> impl Strategy<Value = Slot> {
