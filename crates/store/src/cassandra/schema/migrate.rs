@@ -59,17 +59,17 @@ pub enum MigrationEvent {
         /// Which.
         version: u32,
     },
-    /// The keyspace is at the version that this program needs.
+    /// The keyspace is at the version that this program needs, or at a later one.
     Done {
         /// Which.
         version: u32,
     },
 }
 
-/// Brings a keyspace to the version that this program needs. Answers that version.
+/// Brings a keyspace to the version that this program needs. Answers the version that it has.
 ///
-/// Safe to run any number of times and by several jobs at once. Refuses, with [`StoreError::Schema`],
-/// a keyspace that is missing and may not be created, one that a newer program migrated, and one
+/// Safe to run any number of times and by several jobs at once; what a newer program migrated is left as
+/// it is. Refuses, with [`StoreError::Schema`], a keyspace that is missing and may not be created, and one
 /// whose migrations are not the ones that this program knows.
 pub async fn migrate(
     config: &CassandraConfig,
@@ -86,18 +86,18 @@ pub async fn migrate(
         job.apply(BOOTSTRAP).await?;
     }
     await_record(&client, job.timeout).await?;
-    if is_current(&client).await? {
-        progress(MigrationEvent::Done { version: SCHEMA_VERSION });
-        return Ok(SCHEMA_VERSION);
+    if let Some(version) = complete(&client).await? {
+        progress(MigrationEvent::Done { version });
+        return Ok(version);
     }
     let mut lock = Lock::prepare(&client, holder()).await?;
     let patience = options.lock_patience.unwrap_or(2 * super::lock::TTL);
     take(&client, &mut lock, patience, &mut progress).await?;
     let done = job.apply_missing(&mut lock, &mut progress).await;
     lock.free(&client).await;
-    done?;
-    progress(MigrationEvent::Done { version: SCHEMA_VERSION });
-    Ok(SCHEMA_VERSION)
+    let version = done?;
+    progress(MigrationEvent::Done { version });
+    Ok(version)
 }
 
 /// The record of migrations, which is there before the first of them.
@@ -123,18 +123,13 @@ async fn await_record(client: &Client, patience: Duration) -> Result<(), StoreEr
     }
 }
 
-async fn is_current(client: &Client) -> Result<bool, StoreError> {
+/// The keyspace's version, where this program has nothing to add. A newer program's migrations only add,
+/// as this one's do: going back to this version is no reason to refuse, nor to take anything away.
+async fn complete(client: &Client) -> Result<Option<u32>, StoreError> {
     let applied = applied(client).await?;
     verify(&applied)?;
     let newest = newest(&applied);
-    if newest > SCHEMA_VERSION {
-        return Err(StoreError::Schema(format!(
-            "keyspace {} has schema version {newest}, and this program knows versions up to \
-             {SCHEMA_VERSION}: run the migrations of the newer program instead",
-            client.keyspace()
-        )));
-    }
-    Ok(newest == SCHEMA_VERSION)
+    Ok((newest >= SCHEMA_VERSION).then_some(newest))
 }
 
 async fn take(
@@ -232,10 +227,10 @@ impl Job<'_> {
         &self,
         lock: &mut Lock,
         progress: &mut (impl FnMut(MigrationEvent) + Send),
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         // Another job may have been here while this one waited for the lock.
-        if is_current(self.client).await? {
-            return Ok(());
+        if let Some(version) = complete(self.client).await? {
+            return Ok(version);
         }
         let done = newest(&applied(self.client).await?);
         for (version, migration) in (1..).zip(MIGRATIONS) {
@@ -244,7 +239,7 @@ impl Job<'_> {
                 progress(MigrationEvent::Applied { version });
             }
         }
-        Ok(())
+        Ok(SCHEMA_VERSION)
     }
 
     async fn apply_one(
