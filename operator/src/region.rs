@@ -1,11 +1,12 @@
 //! `IrisRegion`: a control plane and owners, and what the control plane says of them.
 //!
-//! Never restarts an owner: its shards would stop for that moment. A new template waits in the
-//! StatefulSet until somebody deletes the pod.
+//! A new template of the owners waits in their StatefulSet: they are restarted one after the other, each
+//! emptied first, by [`restart`].
 
 mod build;
 mod observe;
 mod report;
+mod restart;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::secrets::{self, Need};
 use crate::{cluster, shard_map, status};
 pub(crate) use build::{budget, gently, said_of, selector};
 pub(crate) use observe::{count, name_of};
+use restart::Turn;
 
 /// How often the control plane is asked at rest.
 const REST: Duration = Duration::from_secs(20);
@@ -54,7 +56,8 @@ impl Reconciler for RegionReconciler {
         if seen.state.is_ok() && context.stores.maps_of(&namespace, &region.name_any()).is_empty() {
             place(context, &cluster, &region).await;
         }
-        let facts = report::Facts { cluster: &cluster, region: &region, seen: &seen };
+        let (applied, turn) = roll(context, &region, &seen, applied).await;
+        let facts = report::Facts { cluster: &cluster, region: &region, seen: &seen, turn: &turn };
         let (status, settled) = report::report(&facts, &applied, context.now());
         status::write(&context.client, &*region, &status, None).await?;
         Ok(match applied {
@@ -70,6 +73,35 @@ async fn place(context: &Context, cluster: &IrisCluster, region: &IrisRegion) {
     let Ok(wanted) = shard_map::placement(cluster, region, None) else { return };
     if let Err(error) = context.control.set_placement(&name_of(cluster, region), wanted).await {
         tracing::info!(region = region.name_any(), %error, "placement was not told");
+    }
+}
+
+/// Goes on with the owners' restarts, unless something holds changes back.
+async fn roll(
+    context: &Context,
+    region: &IrisRegion,
+    seen: &observe::Seen,
+    applied: Result<Applied, Error>,
+) -> (Result<Applied, Error>, Turn) {
+    let turn = restart::turn(seen);
+    let applied = match applied {
+        Ok(applied) => applied,
+        Err(error) => {
+            let held = match turn {
+                Turn::Nobody => Turn::Nobody,
+                Turn::Waits(_) | Turn::Next { .. } => {
+                    Turn::Waits("changes are held back".to_owned())
+                }
+            };
+            return (Err(error), held);
+        }
+    };
+    match restart::take(context, region, turn).await {
+        Ok(turn) => (Ok(applied), turn),
+        Err(error) => {
+            let held = Turn::Waits(error.to_string());
+            (Err(error), held)
+        }
     }
 }
 

@@ -21,5 +21,7 @@ mod pods;
 mod program;
 #[path = "kubernetes/resources.rs"]
 mod resources;
+#[path = "kubernetes/restarts.rs"]
+mod restarts;
 #[path = "kubernetes/server.rs"]
 mod server;

@@ -50,6 +50,10 @@ neither lists nor watches them. It gives no rights to anybody.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+- apiGroups: [""]
+  # Owners restart one after the other, as their disruption budget allows.
+  resources: [pods/eviction]
+  verbs: [create]
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch]

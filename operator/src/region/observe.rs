@@ -7,11 +7,12 @@ use iris_crds::{IrisCluster, IrisRegion};
 use iris_proto::control::RegionState;
 use iris_runtime::tls::Role;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::build;
+use super::restart::OwnerPod;
 use crate::apply::{Owner, Part};
 use crate::context::Context;
 use crate::control::RegionName;
@@ -27,8 +28,8 @@ pub(super) struct Seen {
     pub(super) troubles: Vec<String>,
     /// What the control plane says, or why it says nothing.
     pub(super) state: Result<RegionState, String>,
-    /// Owner pods that run the template that is wanted now.
-    pub(super) updated: BTreeMap<String, bool>,
+    /// The owners' pods, while not all of them run the template that is wanted now.
+    pub(super) pods: BTreeMap<String, OwnerPod>,
 }
 
 /// Pods of a workload.
@@ -61,9 +62,9 @@ pub(super) async fn observe(
             found.extend(troubles::of_pods(client, &namespace, &selector).await?);
         }
     }
-    let updated = revisions(client, cluster, region, set.as_ref()).await?;
+    let pods = owner_pods(client, cluster, region, set.as_ref()).await?;
     let state = ask(context, cluster, region, control_plane).await;
-    Ok(Seen { control_plane, owners, troubles: found, state, updated })
+    Ok(Seen { control_plane, owners, troubles: found, state, pods })
 }
 
 /// What the control plane says. Without a pod of it there is nobody to ask.
@@ -90,12 +91,12 @@ pub(crate) fn name_of(cluster: &IrisCluster, region: &IrisRegion) -> RegionName 
 }
 
 /// Which owner pods run the template that is wanted now: looked at only while some do not.
-async fn revisions(
+async fn owner_pods(
     client: &Client,
     cluster: &IrisCluster,
     region: &IrisRegion,
     set: Option<&StatefulSet>,
-) -> Result<BTreeMap<String, bool>, Error> {
+) -> Result<BTreeMap<String, OwnerPod>, Error> {
     let status = set.and_then(|set| set.status.as_ref());
     let Some(status) = status else { return Ok(BTreeMap::new()) };
     let wanted = status.update_revision.clone().unwrap_or_default();
@@ -108,8 +109,19 @@ async fn revisions(
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let pods = api.list(&ListParams::default().labels(&selector)).await;
     let pods = pods.tried(|| "cannot list the owners' pods".to_owned())?;
-    let of = |pod: &Pod| pod.labels().get("controller-revision-hash") == Some(&wanted);
+    let of = |pod: &Pod| OwnerPod {
+        uid: pod.uid().unwrap_or_default(),
+        updated: pod.labels().get("controller-revision-hash") == Some(&wanted),
+        ready: is_ready(pod),
+        leaving: pod.metadata.deletion_timestamp.is_some(),
+    };
     Ok(pods.items.iter().map(|pod| (pod.name_any(), of(pod))).collect())
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+    let ready = |one: &PodCondition| one.type_ == "Ready" && one.status == "True";
+    conditions.is_some_and(|conditions| conditions.iter().any(ready))
 }
 
 /// The annotations of a workload as it is, for what was written down with it.
@@ -138,11 +150,14 @@ fn deployment_of(deployment: Option<&Deployment>, wanted: u32) -> Workload {
     let Some(status) = deployment.and_then(|deployment| deployment.status.as_ref()) else {
         return Workload { wanted, ..Workload::default() };
     };
+    // What its controller has not seen yet, no pod has.
+    let generation = deployment.and_then(|deployment| deployment.metadata.generation);
+    let is_seen = status.observed_generation >= generation;
     Workload {
         wanted,
         running: count(status.replicas),
         ready: count(status.ready_replicas),
-        updated: count(status.updated_replicas),
+        updated: if is_seen { count(status.updated_replicas) } else { 0 },
     }
 }
 

@@ -12,6 +12,7 @@ use iris_runtime::tls::Role;
 use kube::ResourceExt;
 
 use super::observe::{Seen, Workload};
+use super::restart::Turn;
 use super::{Applied, build};
 use crate::error::{Error, Remedy};
 use crate::names;
@@ -25,6 +26,7 @@ pub(super) struct Facts<'a> {
     pub(super) cluster: &'a IrisCluster,
     pub(super) region: &'a IrisRegion,
     pub(super) seen: &'a Seen,
+    pub(super) turn: &'a Turn,
 }
 
 /// The status of a region that people have stopped.
@@ -43,7 +45,7 @@ pub(super) fn report(
     applied: &Result<Applied, Error>,
     now: Time,
 ) -> (IrisRegionStatus, bool) {
-    let Facts { cluster, region, seen } = facts;
+    let Facts { cluster, region, seen, turn } = facts;
     let mut conditions = conditions_of(*region, now);
     conditions.remove("Paused");
     conditions.expect(&["RequiresUpdate"]);
@@ -52,7 +54,7 @@ pub(super) fn report(
     let availability = availability(facts, shards);
     let available = availability.state == State::True;
     conditions.set("Available", availability.state, availability.reason, availability.message);
-    let rolling = rolling(seen);
+    let rolling = rolling(seen, turn);
     let reason = if rolling.is_empty() { "AsDesired" } else { "PodsComing" };
     conditions.set("Progressing", !rolling.is_empty(), reason, rolling.join("; "));
     store(&mut conditions, facts);
@@ -61,7 +63,7 @@ pub(super) fn report(
     conditions.set("Degraded", !degraded.is_empty(), reason, degraded.join("; "));
     peers(&mut conditions, region);
     if let Ok(applied) = applied {
-        requires_update(&mut conditions, applied, seen);
+        requires_update(&mut conditions, applied);
     }
     progress(&mut conditions, applied, available && rolling.is_empty());
     let before = region.status.clone().unwrap_or_default();
@@ -149,12 +151,13 @@ fn with_troubles(message: String, troubles: &[String]) -> String {
 }
 
 /// Workloads that are not as they are wanted.
-fn rolling(seen: &Seen) -> Vec<String> {
+fn rolling(seen: &Seen, turn: &Turn) -> Vec<String> {
     let parts = [("control plane", seen.control_plane), ("owners", seen.owners)];
     let coming = parts.into_iter().filter(|(_, workload)| {
         workload.ready < workload.wanted || workload.running != workload.wanted
     });
-    coming.map(|(what, workload)| format!("{what}: {} ready", fraction(workload))).collect()
+    let told = coming.map(|(what, workload)| format!("{what}: {} ready", fraction(workload)));
+    told.chain(turn.words(&seen.pods)).collect()
 }
 
 /// Says whether the database can keep what is promised on top of it.
@@ -208,18 +211,9 @@ fn peers(conditions: &mut Conditions, region: &IrisRegion) {
     conditions.set("PeersServed", false, "NotServed", message);
 }
 
-fn requires_update(conditions: &mut Conditions, applied: &Applied, seen: &Seen) {
-    let old: Vec<_> =
-        seen.updated.iter().filter(|(_, updated)| !**updated).map(|(pod, _)| pod.clone()).collect();
+fn requires_update(conditions: &mut Conditions, applied: &Applied) {
     if !applied.waiting.is_empty() {
         conditions.set("RequiresUpdate", true, "OperatorIsNewer", applied.waiting.join("; "));
-    } else if !old.is_empty() {
-        let message = format!(
-            "{} run an older template: owners are never restarted by themselves. Delete one pod at \
-             a time; its shards go to others meanwhile",
-            old.join(", ")
-        );
-        conditions.set("RequiresUpdate", true, "OwnersOutdated", message);
     } else {
         conditions.set("RequiresUpdate", false, "UpToDate", "");
     }
@@ -289,7 +283,7 @@ fn instance(owner: &OwnerState, seen: &Seen) -> Instance {
     Instance {
         state: state.to_owned(),
         shards: owner.shards,
-        updated: seen.updated.get(&pod).copied().unwrap_or(true),
+        updated: seen.pods.get(&pod).is_none_or(|pod| pod.updated),
         name: pod,
         node: some(node),
         zone: some(zone),
@@ -297,7 +291,7 @@ fn instance(owner: &OwnerState, seen: &Seen) -> Instance {
     }
 }
 
-fn is_silent(owner: &OwnerState) -> bool {
+pub(super) fn is_silent(owner: &OwnerState) -> bool {
     owner.silent_ms > SILENT_MS && !owner.taken_over
 }
 

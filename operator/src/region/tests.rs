@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::observe::{Seen, Workload};
 use super::report::{Facts, report};
+use super::restart::{OwnerPod, Turn};
 use super::*;
 use crate::cluster::tests::{built_in, cluster};
 
@@ -47,7 +48,7 @@ fn with<T>(
 }
 
 #[test]
-fn owners_are_never_restarted_and_come_up_together() {
+fn kubernetes_never_restarts_owners_and_they_come_up_together() {
     let (set, waiting) = with(&region(), &ready(), |b| b.owners(None).unwrap());
     assert_eq!(waiting, None);
     let spec = set.spec.unwrap();
@@ -156,7 +157,7 @@ fn seen(state: Result<RegionState, String>) -> Seen {
         owners: workload(3, 3),
         troubles: Vec::new(),
         state,
-        updated: BTreeMap::new(),
+        pods: BTreeMap::new(),
     }
 }
 
@@ -186,7 +187,7 @@ fn described(serving: u32) -> RegionState {
 
 fn condition(seen: &Seen, cluster: &IrisCluster, kind: &str) -> (State, String, String) {
     let region = region();
-    let facts = Facts { cluster, region: &region, seen };
+    let facts = Facts { cluster, region: &region, seen, turn: &Turn::Nobody };
     let (status, _) = report(&facts, &Ok(Applied::default()), Time::from_unix(1));
     let found = conditions::find(&status.conditions, kind).unwrap().clone();
     (found.status, found.reason, found.message)
@@ -202,13 +203,32 @@ fn a_region_is_available_when_every_shard_is_served() {
     let region = region();
     let seen = seen(Ok(described(64)));
     let cluster = cluster();
-    let facts = Facts { cluster: &cluster, region: &region, seen: &seen };
+    let facts = Facts { cluster: &cluster, region: &region, seen: &seen, turn: &Turn::Nobody };
     let (status, settled) = report(&facts, &Ok(Applied::default()), Time::from_unix(1));
     assert!(settled);
     let names: Vec<_> = status.instances.iter().map(|instance| instance.name.as_str()).collect();
     assert_eq!(names, ["eu-owner-0", "eu-owner-2", "eu-owner-10"]);
     let summary = status.summary.unwrap();
     assert_eq!((summary.owners.as_str(), summary.serving.as_str()), ("3/3", "64/64"));
+}
+
+#[test]
+fn a_region_whose_owners_restart_is_on_its_way_and_says_who_is_next() {
+    let (cluster, region) = (cluster(), region());
+    let mut seen = seen(Ok(described(64)));
+    seen.pods.insert("eu-owner-0".to_owned(), OwnerPod::default());
+    let turn = Turn::Waits("eu-owner-2 is not ready".to_owned());
+    let facts = Facts { cluster: &cluster, region: &region, seen: &seen, turn: &turn };
+    let (status, settled) = report(&facts, &Ok(Applied::default()), Time::from_unix(1));
+    assert!(!settled, "it is looked at again soon");
+    let told = |kind| conditions::find(&status.conditions, kind).unwrap().clone();
+    let progressing = told("Progressing");
+    assert_eq!(progressing.status, State::True);
+    assert!(progressing.message.contains("eu-owner-2 is not ready"), "{}", progressing.message);
+    assert_eq!(told("RequiresUpdate").status, State::False, "nobody has to do anything");
+    let updated =
+        |name: &str| status.instances.iter().find(|one| one.name == name).unwrap().updated;
+    assert!(!updated("eu-owner-0") && updated("eu-owner-2"));
 }
 
 #[test]
@@ -244,11 +264,11 @@ fn production_does_not_accept_a_store_that_loses_what_it_acknowledged() {
 fn a_look_that_finds_nothing_new_writes_nothing_new() {
     let (cluster, mut region) = (cluster(), region());
     let seen = seen(Ok(described(64)));
-    let facts = Facts { cluster: &cluster, region: &region, seen: &seen };
+    let facts = Facts { cluster: &cluster, region: &region, seen: &seen, turn: &Turn::Nobody };
     let (first, _) = report(&facts, &Ok(Applied::default()), Time::from_unix(100));
     assert_eq!(first.described_at, Some(Time::from_unix(100)));
     region.status = Some(first.clone());
-    let facts = Facts { cluster: &cluster, region: &region, seen: &seen };
+    let facts = Facts { cluster: &cluster, region: &region, seen: &seen, turn: &Turn::Nobody };
     let (second, _) = report(&facts, &Ok(Applied::default()), Time::from_unix(200));
     assert_eq!(second, first);
 }

@@ -49,6 +49,8 @@ pub struct State {
     /// How often each move was ordered.
     pub orders: BTreeMap<String, u32>,
     pub placements: Vec<Placement>,
+    /// The pods' ids by the pods' names, as far as the control plane has heard of them.
+    pub uids: BTreeMap<String, String>,
     pub mood: Mood,
     /// Moves under way, now and at most.
     pub underway: (usize, usize),
@@ -71,6 +73,7 @@ impl ControlPlane {
             moves: BTreeMap::new(),
             orders: BTreeMap::new(),
             placements: Vec::new(),
+            uids: BTreeMap::new(),
             mood: Mood::Swift,
             underway: (0, 0),
         };
@@ -153,7 +156,11 @@ impl Region for Service {
             ..ShardState::default()
         });
         let owners = OWNERS.iter().map(|pod| OwnerState {
-            info: Some(SessionInfo { pod: (*pod).to_owned(), ..SessionInfo::default() }),
+            info: Some(SessionInfo {
+                pod: (*pod).to_owned(),
+                pod_uid: state.uids.get(*pod).cloned().unwrap_or_default(),
+                ..SessionInfo::default()
+            }),
             ..OwnerState::default()
         });
         Ok(Response::new(RegionState {

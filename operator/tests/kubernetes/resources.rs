@@ -48,7 +48,7 @@ async fn end(world: &World, job: &Job, well: bool, words: &str) {
     world.report::<Job>(&job.name_any(), status).await;
 }
 
-async fn schema_applied(world: &World) {
+pub async fn schema_applied(world: &World) {
     let job = schema_job(world, "").await;
     end(world, &job, true, "").await;
     world.condition::<IrisCluster>("chat", "SchemaApplied", State::True, &[]).await;

@@ -112,9 +112,8 @@ fn available(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Waits until everything runs the programs that were just compiled. The operator never restarts an
-/// owner by itself, so each that is of an older template is deleted here, one at a time: its shards go
-/// to the others before it ends.
+/// Waits until everything runs the programs that were just compiled. The operator restarts the owners one
+/// after the other, each when its shards have gone to the others.
 fn renew(job: &Job) -> Result<()> {
     let cluster = job.cluster()?;
     let kubectl = |args: &[&str]| {
@@ -133,16 +132,16 @@ fn renew(job: &Job) -> Result<()> {
             kubectl(&["rollout", "status", what, &limit])?;
         }
     }
-    let newest = kubectl(&["get", "statefulset/eu-owner", "-o=jsonpath={.status.updateRevision}"])?;
-    for pod in cluster.pods("owner")? {
-        let path = r"-o=jsonpath={.metadata.labels.controller-revision-hash}";
-        if kubectl(&["get", "pod", &pod, path])? == newest {
-            continue;
-        }
-        kubectl(&["delete", "pod", &pod, "--wait"])?;
-        let there = format!("pod/{pod}");
-        cluster.wait(NAMESPACE, &there, "create", PATIENCE)?;
-        cluster.wait(NAMESPACE, &there, "condition=Ready", PATIENCE)?;
+    let owners = "statefulset/eu-owner";
+    for (field, wanted) in [
+        // Until its controller has seen the change, its numbers are of before.
+        ("observedGeneration", "metadata.generation"),
+        ("updatedReplicas", "spec.replicas"),
+        ("readyReplicas", "spec.replicas"),
+    ] {
+        let wanted = kubectl(&["get", owners, &format!("-o=jsonpath={{.{wanted}}}")])?;
+        let condition = format!("jsonpath={{.status.{field}}}={wanted}");
+        cluster.wait(NAMESPACE, owners, &condition, PATIENCE)?;
     }
     Ok(())
 }
