@@ -32,7 +32,7 @@ pub mod scene;
 pub mod select;
 mod shards;
 pub mod table;
-mod traffic;
+pub(crate) mod traffic;
 pub mod verdict;
 mod victims;
 pub mod whole;

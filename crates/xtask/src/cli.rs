@@ -61,6 +61,9 @@ enum Command {
     /// Break the running cluster in every way, under traffic, and check that it heals
     #[command(disable_help_flag = true)]
     Chaos(Rest),
+    /// Take the running cluster back to another version and forward again, under traffic
+    #[command(disable_help_flag = true)]
+    Upgrade(Rest),
     /// Show nodes, pods, what each uses of the machine, and where the logs are
     Status,
     /// Build the image of one of Iris's programs and bring it into the cluster
@@ -193,6 +196,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Bench(rest) => return run_program("iris-bench", rest),
         Command::Sim(rest) => return run_simulator(rest),
         Command::Chaos(rest) => return run_program("chaos", rest),
+        Command::Upgrade(rest) => return run_program("upgrade", rest),
         Command::Tidy => tidy::run(&Progress::new())?,
         Command::Status => print!("{}", status::report(&Cluster::load()?)?),
         Command::Image { target, binary } => println!("{}", up::image(&target, binary)?),

@@ -53,6 +53,12 @@ impl Env {
         Self { log: self.logs().join(format!("{name}.log")), ..self.clone() }
     }
 
+    /// The same places for another work tree of the repository.
+    #[must_use]
+    pub(crate) fn with_repo(&self, repo: impl Into<PathBuf>) -> Self {
+        Self { repo: repo.into(), ..self.clone() }
+    }
+
     /// The log that this environment's commands write to.
     pub(crate) fn log(&self) -> &Path {
         &self.log

@@ -14,6 +14,7 @@ mod images;
 mod pki;
 pub mod programs;
 mod progress;
+pub mod release;
 mod selftest;
 mod status;
 mod steps;

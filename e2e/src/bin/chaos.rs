@@ -7,8 +7,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -18,6 +16,7 @@ use iris_e2e::chaos::scene::{Interrupted, Scene};
 use iris_e2e::chaos::select::{self, Cell};
 use iris_e2e::chaos::verdict::Outcome;
 use iris_e2e::chaos::{cell, page, table};
+use iris_e2e::interrupt;
 use serde_json::json;
 use xtask::cluster::Cluster;
 
@@ -136,8 +135,9 @@ fn matrix(options: &Options, cells: &[Cell]) -> Result<ExitCode> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir:?}"))?;
     let page = options.report.clone().unwrap_or_else(|| dir.join("report.html"));
     let began = Instant::now();
+    let unheard = |error: &std::io::Error| eprintln!("interrupts are not heard: {error}");
     let say = move |line: &str| eprintln!("[{:7.1}s] {line}", began.elapsed().as_secs_f64());
-    let scene = Scene::new(Cluster::load()?, options.seed, interrupt()?, say);
+    let scene = Scene::new(Cluster::load()?, options.seed, interrupt::asked(unheard)?, say);
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut interrupted = None;
     for (number, one) in cells.iter().enumerate() {
@@ -193,26 +193,4 @@ fn say_all(options: &Options, outcomes: &[Outcome], page: &Path) -> Result<()> {
     }
     eprintln!("the page: {}", page.display());
     Ok(())
-}
-
-/// Set once somebody interrupts or ends the run.
-fn interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || {
-        let ended = runtime.block_on(async {
-            let mut term =
-                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-            tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => interrupted,
-                _ = term.recv() => Ok(()),
-            }
-        });
-        match ended {
-            Ok(()) => set.store(true, Ordering::Release),
-            Err(error) => eprintln!("interrupts are not heard: {error}"),
-        }
-    });
-    Ok(stop)
 }

@@ -53,7 +53,17 @@ struct Said {
 impl Traffic {
     /// Starts it, and waits until every device is connected. What it says goes to `log` too.
     pub(crate) fn start(scene: &Scene, load: Load, log: &Path) -> Result<Self> {
-        let wiring = Wiring { told_every_ms: Some(TICK_MS), ..Wiring::default() };
+        Self::start_at(scene, load, log, None)
+    }
+
+    /// The same, at one address instead of every edge's own.
+    pub(crate) fn start_at(
+        scene: &Scene,
+        load: Load,
+        log: &Path,
+        edge: Option<&str>,
+    ) -> Result<Self> {
+        let wiring = Wiring { edge, told_every_ms: Some(TICK_MS), ..Wiring::default() };
         let mut soak = Soak::start_wired(&scene.cluster, load, &wiring)?;
         let words = soak.words().context("the soak says nothing")?;
         let mut log = File::create(log).with_context(|| format!("cannot write {log:?}"))?;

@@ -141,7 +141,7 @@ fn failures(seen: &Seen) -> Vec<String> {
     failures
 }
 
-fn of_ledger(when: &str, ledger: &Report) -> Vec<String> {
+pub(crate) fn of_ledger(when: &str, ledger: &Report) -> Vec<String> {
     let mut failures: Vec<_> =
         ledger.violations.iter().map(|violation| format!("{when}: {violation}")).collect();
     if !ledger.ok && failures.is_empty() {
@@ -166,7 +166,7 @@ fn late(what: &str, seconds: Option<f64>, most: f64) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;

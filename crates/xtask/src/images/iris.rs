@@ -55,12 +55,26 @@ impl Program {
 
 /// Compiles programs and gives the executables of each.
 pub(crate) fn compile(env: &Env, programs: &[Program]) -> Result<Vec<(Program, Vec<PathBuf>)>> {
+    compile_into(env, programs, None)
+}
+
+/// The same, with a target directory of its own: two work trees that share one would take each other's
+/// libraries for theirs.
+pub(crate) fn compile_into(
+    env: &Env,
+    programs: &[Program],
+    target: Option<&Path>,
+) -> Result<Vec<(Program, Vec<PathBuf>)>> {
     if programs.is_empty() {
         return Ok(Vec::new());
     }
     let packages = programs.iter().flat_map(|program| ["-p", program.package]);
-    let messages = env
-        .cmd("cargo")
+    let cargo = env.cmd("cargo");
+    let cargo = match target {
+        Some(target) => cargo.env("CARGO_TARGET_DIR", target),
+        None => cargo,
+    };
+    let messages = cargo
         .args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"])
         .args(packages)
         .dir(&env.repo)

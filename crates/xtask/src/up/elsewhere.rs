@@ -99,7 +99,7 @@ pub(super) fn user_kubeconfig() -> Result<PathBuf> {
 }
 
 /// Brings images into the cluster that `kind` made.
-pub(super) fn load(env: &Env, images: &[&Image]) -> Result<()> {
+pub(crate) fn load(env: &Env, images: &[&Image]) -> Result<()> {
     for image in images {
         let load = ["load", "image-archive", "--name", NAME];
         kind(env).args(load).arg(&image.archive).run()?;
