@@ -63,4 +63,7 @@ pub enum FormatError {
     /// The bytes were written by a later version.
     #[error("version {0} is newer than this program")]
     TooNew(u32),
+    /// A later version says more in them.
+    #[error("there is something in it that only a later version knows")]
+    Later,
 }

@@ -114,9 +114,15 @@ pub fn decode_inbox_run(bytes: Bytes) -> Result<Vec<InboxItem>, FormatError> {
     Ok(run.items.into_iter().map(inbox_item_from_stored).collect())
 }
 
-/// Whether every item of a run can be decoded: written again, one that cannot would be a hole for good.
+/// Whether all of a run is understood: written again, an item that is not would be a hole for good, and
+/// what a later version said besides would be gone.
 pub fn check_inbox_run(bytes: Bytes) -> Result<(), FormatError> {
+    let length = bytes.len();
     let run = stored::InboxRun::decode(bytes)?;
+    if run.encoded_len() != length {
+        // What is passed over in a read is not in what would be written.
+        return Err(FormatError::Later);
+    }
     run.items.into_iter().try_for_each(|item| inbox_content(item.kind).map(drop))
 }
 

@@ -150,6 +150,21 @@ fn a_field_of_a_later_version_is_passed_over_and_dropped_by_the_next_write() {
     }
 }
 
+/// Who erases a message must not write such a row again.
+#[test]
+fn a_run_in_which_a_later_version_said_anything_is_found() {
+    let written = golden("inbox_run.v5.bin");
+    assert_eq!(stored_rows::check_inbox_run(written.clone()), Ok(()));
+    for place in [&[][..], &[1], &[1, 3], &[1, 3, 11], &[1, 4]] {
+        let later = with_unknown(&written, place);
+        assert_eq!(stored_rows::check_inbox_run(later), Err(FormatError::Later), "{place:?}");
+    }
+    let unknown = renumbered(&written, &[1], 3);
+    assert_eq!(stored_rows::check_inbox_run(unknown), Err(FormatError::Later), "a kind of item");
+    let reach = with_number(&written, &[1, 3, 11], 4, 9);
+    assert_eq!(stored_rows::check_inbox_run(reach), Err(OutOfBounds("reach")));
+}
+
 /// A code is for people and their programs: what goes on does not depend on knowing it.
 #[test]
 fn a_code_of_a_later_version_is_kept() {
