@@ -22,10 +22,9 @@ use crate::{
     up::elsewhere,
 };
 
-/// What the images are made of.
-const PROGRAM_SOURCES: [&str; 13] = [
+/// What the data plane is made of, which has to be another one in another version.
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
-    "controlplane",
     "crates/boot",
     "crates/coord",
     "crates/core",
@@ -33,10 +32,7 @@ const PROGRAM_SOURCES: [&str; 13] = [
     "crates/proto",
     "crates/runtime",
     "crates/store",
-    "crds",
     "dataplane",
-    "Dockerfile",
-    "operator",
 ];
 
 /// A version that was built.
@@ -53,7 +49,7 @@ pub struct Release {
 
 impl Release {
     /// Builds a revision: the newest tagged release before this commit, where none is named, or before
-    /// there was one the version before the programs last changed. `say` hears of each step. Cargo has a
+    /// there was one the version before the data plane last changed. `say` hears of each step. Cargo has a
     /// target directory of its own for it, so the first time everything is compiled.
     pub fn build(revision: Option<&str>, say: impl Fn(&str)) -> Result<Self> {
         let env = Env::open()?.with_log("release");
@@ -122,8 +118,8 @@ fn earlier(env: &Env) -> Result<String> {
         return commit_of(env, newest);
     }
     let last = ["log", "-1", "--format=%H", &head, "--"];
-    let changed = git(env, &env.repo).args(last).args(PROGRAM_SOURCES).output()?;
-    ensure!(!changed.trim().is_empty(), "no commit has changed the programs");
+    let changed = git(env, &env.repo).args(last).args(SOURCES).output()?;
+    ensure!(!changed.trim().is_empty(), "no commit has changed the data plane");
     commit_of(env, &format!("{}^", changed.trim()))
 }
 

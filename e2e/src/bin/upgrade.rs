@@ -53,7 +53,7 @@ Examples:
 )]
 struct Options {
     /// The older version: a commit, tag or branch [default: the newest tag v* before HEAD; without one
-    /// the commit before the programs last changed]
+    /// the commit before the data plane last changed]
     #[arg(long, value_name = "REV")]
     from: Option<String>,
     /// Only build it
