@@ -1,13 +1,19 @@
 //! `iris register` and `iris login`.
 
+use std::time::Duration;
+
 use iris_client::store::{Login, Store as _};
-use iris_client::{Credentials, login, register};
+use iris_client::{ClientError, Credentials, login, register};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use crate::args::LogIn;
 use crate::connect::{Context, connector};
 use crate::failure::Failure;
 use crate::prompt;
+
+/// For so long a server that cannot now is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(context: &mut Context, args: LogIn, new: bool) -> Result<(), Failure> {
     let named = context.global.account.clone();
@@ -24,11 +30,21 @@ pub(super) async fn run(context: &mut Context, args: LogIn, new: bool) -> Result
         device_name: args.device_name,
         tenant: args.tenant,
     };
-    let store = profile.store()?;
-    let store = if new {
-        register(&connector, store, &who).await?
-    } else {
-        login(&connector, store, &who).await?
+    let until = Instant::now() + PATIENCE;
+    let store = loop {
+        // The key of the device is in it: asked again, the server knows it.
+        let store = profile.store()?;
+        let asked = if new {
+            register(&connector, store, &who).await
+        } else {
+            login(&connector, store, &who).await
+        };
+        match asked {
+            Err(ClientError::TryLater { retry_after_ms, .. }) if Instant::now() < until => {
+                sleep(Duration::from_millis(u64::from(retry_after_ms.max(100)))).await;
+            }
+            answered => break answered?,
+        }
     };
     profile.set_server(&server)?;
     let missing = || Failure::new("the server made no account");
