@@ -19,9 +19,8 @@ use super::scene::Scene;
 pub(crate) const TICK_MS: u32 = 250;
 /// Traffic must have been smooth for so long to count as settled.
 const SMOOTH: Duration = Duration::from_secs(2);
-/// So many more sends than ever before the fault may be without an answer while traffic is smooth: those of
-/// one tick, as each is answered about a tick later then. A database that has just started is no faster.
-const SLACK: u64 = 50;
+/// So many more sends than ever before the fault may be without an answer while traffic is smooth.
+const SLACK: u64 = 10;
 /// Accounts are made the first time, and devices connect.
 const CONNECTING_MAX: Duration = Duration::from_secs(300);
 
