@@ -60,6 +60,11 @@ async fn claims_form_a_chain(world: &World<'_>) -> Verdict {
     same!(from(0).await?, [first, second], "every ownership");
     same!(from(2).await?, [second], "those from 2 on");
     none!(from(3).await?, "those from 3 on");
+    let between =
+        async |epoch, below| store.epochs_between(shard, Epoch(epoch), Epoch(below)).await;
+    same!(between(0, 2).await.map_err(failed)?, [first], "those before the head");
+    same!(between(1, 3).await.map_err(failed)?, [first, second], "those before the next one");
+    none!(between(2, 2).await.map_err(failed)?, "none");
     Ok(())
 }
 
