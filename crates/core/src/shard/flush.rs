@@ -174,22 +174,8 @@ impl Shard {
         let checkpoint = self.checkpoint_position(now.wall, everything);
         let accounts = std::mem::take(&mut self.flushing.accounts);
         let peers = std::mem::take(&mut self.flushing.peers);
-        let mut flush = Flush {
-            after: self.next_seq,
-            accounts: Vec::with_capacity(accounts.len()),
-            inbox: Vec::new(),
-            index: Vec::new(),
-            marks: Vec::new(),
-            erasures: Vec::new(),
-            groups: Vec::new(),
-            logs: Vec::new(),
-            log_erasures: Vec::new(),
-            peers: Vec::with_capacity(peers.len()),
-            outbox: Vec::new(),
-            checkpoint,
-            clock: self.clock,
-            timestamp: self.timestamp(checkpoint),
-        };
+        let mut flush =
+            Flush::empty(self.next_seq, checkpoint, self.clock, self.timestamp(checkpoint));
         let relations = std::mem::take(&mut self.flushing.relations);
         let memberships = std::mem::take(&mut self.flushing.memberships);
         let accounts = self.capture_accounts(accounts, (&relations, &memberships), &mut flush);

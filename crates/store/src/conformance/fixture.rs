@@ -121,22 +121,7 @@ pub(super) fn checkpoint(flush: &Flush) -> Checkpoint {
 
 /// A flush of nothing but a checkpoint.
 pub(super) fn empty_flush(epoch: u32, pos: u64) -> Flush {
-    Flush {
-        after: ShardSeq(pos + 1),
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
-        peers: Vec::new(),
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(pos),
-        clock: Hlc((1 << 40) + pos),
-        timestamp: at(epoch, pos),
-    }
+    Flush::empty(ShardSeq(pos + 1), ShardSeq(pos), Hlc((1 << 40) + pos), at(epoch, pos))
 }
 
 /// A block of these bytes, with a hash that follows from its number.

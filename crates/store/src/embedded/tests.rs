@@ -69,20 +69,8 @@ async fn a_flush_of_the_model_may_be_torn_and_its_checkpoint_is_last() {
         timestamp,
     };
     let flush = Flush {
-        after: ShardSeq(1),
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
         peers: vec![peer(1), peer(2), peer(3)],
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(1),
-        clock: Hlc(1),
-        timestamp,
+        ..Flush::empty(ShardSeq(1), ShardSeq(1), Hlc(1), timestamp)
     };
     let checkpoint =
         Checkpoint { epoch: Epoch(1), pos: ShardSeq(1), block: BlockSeq(1), clock: Hlc(1) };

@@ -43,22 +43,12 @@ fn shard(writer: u8) -> ShardRef {
 }
 
 fn checkpoint(pos: u64) -> (Flush, Checkpoint) {
-    let flush = Flush {
-        after: ShardSeq(pos + 1),
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
-        peers: Vec::new(),
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(pos),
-        clock: Hlc(pos),
-        timestamp: LogicalTimestamp::new(HomeGen(0), Epoch(1), ShardSeq(pos)),
-    };
+    let flush = Flush::empty(
+        ShardSeq(pos + 1),
+        ShardSeq(pos),
+        Hlc(pos),
+        LogicalTimestamp::new(HomeGen(0), Epoch(1), ShardSeq(pos)),
+    );
     let checkpoint =
         Checkpoint { epoch: Epoch(1), pos: ShardSeq(pos), block: BlockSeq(pos), clock: Hlc(pos) };
     (flush, checkpoint)

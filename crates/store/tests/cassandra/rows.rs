@@ -91,7 +91,6 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
     let index = IndexRow { account: account(), conversation, clock, place: InboxSeq(1), timestamp };
     let members = vec![(account(), Some(Member { role: Role::Admin, since: ConvSeq(1) }))];
     let flush = Flush {
-        after: ShardSeq(pos + 1),
         accounts: vec![AccountRow {
             account: account(),
             state,
@@ -102,19 +101,15 @@ fn flush(epoch: u32, pos: u64) -> (Flush, Checkpoint) {
         inbox: vec![InboxRun { account: account(), items: vec![place], timestamp }],
         index: vec![index],
         marks: vec![MarkRow { account: account(), with: account(), mark }],
-        erasures: Vec::new(),
         groups: vec![GroupRow { group: group(), state: Group::empty(), members, timestamp }],
         logs: vec![LogRow {
             group: group(),
             message: said(1, 50),
             timestamp: stamp::whole(HomeGen(0)),
         }],
-        log_erasures: Vec::new(),
         peers: vec![peer(0, epoch, pos)],
         outbox: vec![item(1, epoch), item(2, epoch)],
-        checkpoint: ShardSeq(pos),
-        clock: Hlc(1),
-        timestamp,
+        ..Flush::empty(ShardSeq(pos + 1), ShardSeq(pos), Hlc(1), timestamp)
     };
     let block = iris_core::seq::BlockSeq(pos);
     let checkpoint =

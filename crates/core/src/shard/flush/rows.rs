@@ -47,6 +47,33 @@ pub struct Flush {
     pub timestamp: LogicalTimestamp,
 }
 
+impl Flush {
+    /// One without rows.
+    pub fn empty(
+        after: ShardSeq,
+        checkpoint: ShardSeq,
+        clock: Hlc,
+        timestamp: LogicalTimestamp,
+    ) -> Self {
+        Self {
+            after,
+            accounts: Vec::new(),
+            inbox: Vec::new(),
+            index: Vec::new(),
+            marks: Vec::new(),
+            erasures: Vec::new(),
+            groups: Vec::new(),
+            logs: Vec::new(),
+            log_erasures: Vec::new(),
+            peers: Vec::new(),
+            outbox: Vec::new(),
+            checkpoint,
+            clock,
+            timestamp,
+        }
+    }
+}
+
 /// A row of `account_state`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRow {

@@ -91,22 +91,7 @@ fn write_part(disk: &Disk, shard: ShardId, part: &Flush) -> Result<Vec<DamagedRo
 
 /// A flush of nothing.
 fn bare(flush: &Flush) -> Flush {
-    Flush {
-        after: flush.after,
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
-        peers: Vec::new(),
-        outbox: Vec::new(),
-        checkpoint: flush.checkpoint,
-        clock: flush.clock,
-        timestamp: flush.timestamp,
-    }
+    Flush::empty(flush.after, flush.checkpoint, flush.clock, flush.timestamp)
 }
 
 /// Rows with the same key, which are one write.

@@ -45,22 +45,7 @@ fn said(place: u8, to: Address) -> Arc<Message> {
 }
 
 fn flush(pos: u64) -> Flush {
-    Flush {
-        after: ShardSeq(pos + 1),
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
-        peers: Vec::new(),
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(pos),
-        clock: Hlc(pos),
-        timestamp: at(pos),
-    }
+    Flush::empty(ShardSeq(pos + 1), ShardSeq(pos), Hlc(pos), at(pos))
 }
 
 async fn write(store: &EmbeddedStore, flush: &Flush) -> Vec<DamagedRow> {
