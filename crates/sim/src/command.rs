@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -13,10 +14,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use iris_check::{Bounds, check};
 use iris_core::mutation::Mutation;
-use iris_sim::Sometimes;
 use iris_sim::plan::Plan;
 use iris_sim::run::{Outcome, Wrong, run};
 use iris_sim::shrink::shrink;
+
+mod summary;
+
+use summary::{Growing, Summary};
 
 /// Which seeds.
 #[derive(Debug, Args)]
@@ -33,75 +37,15 @@ pub(super) struct Seeds {
     /// Threads; as many as there are cores by default
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Keep the summary in this file while it grows; another time, go on from it
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    keep: Option<std::path::PathBuf>,
     /// The summary as one JSON object
     #[arg(long)]
     json: bool,
     /// Write what happened to this file, with --seed
     #[arg(long, value_name = "FILE", requires = "seed")]
     history: Option<std::path::PathBuf>,
-}
-
-/// What many runs came to.
-#[derive(Debug, Default, serde::Serialize)]
-struct Summary {
-    seeds: u64,
-    failed: u64,
-    simulated_hours: f64,
-    events: u64,
-    sent: u64,
-    accepted: u64,
-    undecided: u64,
-    applied: u64,
-    /// What all traces fold to: the same for the same seeds and code, whatever the threads.
-    trace: u64,
-    faults: BTreeMap<&'static str, u64>,
-    sometimes: BTreeMap<&'static str, u64>,
-    seconds: f64,
-}
-
-impl Summary {
-    fn add(&mut self, outcome: &Outcome) {
-        self.seeds += 1;
-        self.failed += u64::from(!outcome.is_good());
-        self.simulated_hours += outcome.lasted_us as f64 / 3.6e9;
-        self.events += outcome.events;
-        self.trace ^= outcome.trace.rotate_left((self.seeds % 64) as u32);
-        if let Some(verdict) = &outcome.verdict {
-            self.sent += verdict.sent as u64;
-            self.accepted += verdict.accepted as u64;
-            self.undecided += verdict.undecided as u64;
-            self.applied += verdict.applied as u64;
-        }
-        for (kind, count) in &outcome.faults {
-            *self.faults.entry(kind).or_default() += count;
-        }
-        for (name, count) in outcome.sometimes.all() {
-            *self.sometimes.entry(name).or_default() += count;
-        }
-    }
-
-    /// What should have happened in some run and did not.
-    fn never(&self) -> Vec<&'static str> {
-        let all = Sometimes::default().all().into_iter().map(|(name, _)| name);
-        all.filter(|name| self.sometimes.get(name).copied().unwrap_or_default() == 0).collect()
-    }
-
-    fn say(&self) {
-        println!("seeds            {}, of which {} failed", self.seeds, self.failed);
-        println!("simulated        {:.1} hours, {} events", self.simulated_hours, self.events);
-        println!("messages         {} sent, {} accepted", self.sent, self.accepted);
-        println!("                 {} without an outcome, {} places", self.undecided, self.applied);
-        println!("trace            {:016x}", self.trace);
-        println!("took             {:.1} s", self.seconds);
-        println!("\nfaults");
-        for (kind, count) in &self.faults {
-            println!("{count:>12}  {kind}");
-        }
-        println!("\nwhat happened");
-        for (name, count) in &self.sometimes {
-            println!("{count:>12}  {name}");
-        }
-    }
 }
 
 /// A run without which a summary says nothing: with so many seeds everything happens in some run.
@@ -111,28 +55,34 @@ pub(super) fn seeds(options: &Seeds) -> Result<bool> {
     if let Some(seed) = options.seed {
         return one(&Plan::draw(seed), options.history.as_deref());
     }
-    let began = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let mut growing = Growing::open(options.from, options.keep.as_deref())?;
+    let end = options.from.saturating_add(options.seeds);
     let bar = progress(options.seeds);
-    let mut summary = Summary::default();
-    let mut failures: Vec<(u64, Outcome)> = Vec::new();
-    over_threads(options, &mut |seed, outcome| {
-        summary.add(&outcome);
+    bar.set_position(growing.next - options.from);
+    let (mut began, mut unkept) = (now(), None);
+    over_threads(growing.next..end, options.threads, &mut |outcome| {
+        growing.summary.seconds += (now() - began).max(0.0);
+        began = now();
+        unkept = growing.add(&outcome).err();
         bar.inc(1);
-        if !outcome.is_good() {
-            bar.set_message(format!("{} failed", summary.failed));
-            failures.push((seed, outcome));
+        if !growing.failures.is_empty() {
+            bar.set_message(format!("{} failed", growing.failures.len()));
         }
+        unkept.is_none()
     });
     bar.finish_and_clear();
-    summary.seconds =
-        std::time::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(began).as_secs_f64();
+    if let Some(error) = unkept {
+        return Err(error);
+    }
+    growing.keep()?;
+    let (summary, failures) = (&growing.summary, &growing.failures);
     if options.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        println!("{}", serde_json::to_string(summary)?);
     } else {
         summary.say();
     }
-    for (seed, outcome) in failures.iter().take(5) {
-        explain(*seed, outcome)?;
+    for seed in failures.iter().take(5) {
+        explain(*seed)?;
     }
     let never = summary.never();
     if options.seeds >= SEEDS_FOR_ALL && !never.is_empty() {
@@ -142,12 +92,21 @@ pub(super) fn seeds(options: &Seeds) -> Result<bool> {
     Ok(failures.is_empty())
 }
 
-/// Runs every seed, on several threads, and hands the outcomes over in the order of the seeds.
-fn over_threads(options: &Seeds, take: &mut dyn FnMut(u64, Outcome)) {
+/// In seconds.
+fn now() -> f64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
+}
+
+/// Runs every seed, on several threads, and hands the outcomes over in the order of the seeds, as long as
+/// they are taken.
+fn over_threads(
+    seeds: Range<u64>,
+    threads: Option<NonZeroUsize>,
+    take: &mut dyn FnMut(Outcome) -> bool,
+) {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = options.threads.map_or(cores, NonZeroUsize::get);
-    let next = AtomicU64::new(options.from);
-    let end = options.from.saturating_add(options.seeds);
+    let threads = threads.map_or(cores, NonZeroUsize::get);
+    let next = AtomicU64::new(seeds.start);
     let (outcomes, done) = mpsc::sync_channel(4 * threads);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -156,7 +115,7 @@ fn over_threads(options: &Seeds, take: &mut dyn FnMut(u64, Outcome)) {
                 quiet_panics();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
+                    if seed >= seeds.end {
                         return;
                     }
                     let mut outcome = run(&Plan::draw(seed), None);
@@ -169,11 +128,13 @@ fn over_threads(options: &Seeds, take: &mut dyn FnMut(u64, Outcome)) {
         }
         drop(outcomes);
         let mut early = BTreeMap::new();
-        let mut wanted = options.from;
+        let mut wanted = seeds.start;
         for (seed, outcome) in done {
             early.insert(seed, outcome);
             while let Some(outcome) = early.remove(&wanted) {
-                take(wanted, outcome);
+                if !take(outcome) {
+                    return;
+                }
                 wanted += 1;
             }
         }
@@ -209,7 +170,8 @@ fn one(plan: &Plan, history: Option<&Path>) -> Result<bool> {
 }
 
 /// Says what went wrong with a seed, made as small as possible.
-fn explain(seed: u64, outcome: &Outcome) -> Result<()> {
+fn explain(seed: u64) -> Result<()> {
+    let outcome = run(&Plan::draw(seed), None);
     eprintln!("\nseed {seed} failed:");
     for wrong in outcome.wrong.iter().take(4) {
         eprintln!("  {wrong}");

@@ -21,6 +21,7 @@ struct Sim {
 const HELP: &str = "\
 Examples:
   cargo xtask sim --seeds 1000          a thousand worlds; what went wrong, made small, or a summary
+  cargo xtask sim --seeds 100000 --keep sum.json   many; interrupted, it goes on there the next time
   cargo xtask sim --seed 4711           one of them, with what happened in it
   cargo xtask sim replay FILE           a plan that was kept
   cargo xtask sim defects               known defects of the protocol: each must be found
