@@ -42,6 +42,7 @@ without an answer, when a device gave up, and when there was no traffic.
   gaps         numbers of an inbox that the server skipped
   write_gap    an interval in which one member had something unanswered and no ack came
   interruption a write gap of 100 ms and more
+  outage       a write gap in which the server said \"again later\", as when an owner dies or changes
 
 With --groups there are groups of these accounts, too, whose members write to them. Every message must \
 reach every member who is there exactly once, at the same place for all of them, and no place may be \

@@ -177,7 +177,7 @@ pub(crate) mod tests {
             "ok": true, "violations": [], "offered": 100, "acked": 100, "delivered": 100, "lost": 0,
             "duplicated": 0, "reordered": 0, "gaps": 0, "undecided": 0, "receipts_missing": 0,
             "told_to_retry": 3, "reconnects": 2, "rate": {"acked": 200.0, "delivered": 200.0}, "longest_wait_ms": 40.0,
-            "write_gap_ms": gap, "interruption_ms": gap, "ack_ms": gap, "e2e_ms": gap,
+            "write_gap_ms": gap, "interruption_ms": gap, "outage_ms": gap, "ack_ms": gap, "e2e_ms": gap,
             "generator": {"bottleneck": false},
         });
         change(&mut report);

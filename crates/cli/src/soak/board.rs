@@ -150,6 +150,7 @@ impl Handler for Reporter {
             Event::Nacked { code, retry_in_ms, .. } => {
                 let mut state = self.board.state.lock();
                 *state.events.retries.entry(named(code)).or_default() += 1;
+                state.ledger.put_off(self.device);
                 state.waits[self.device].told_to_retry(now, u64::from(retry_in_ms) * 1000);
             }
             Event::Connected { .. } => {

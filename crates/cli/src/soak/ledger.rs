@@ -38,6 +38,8 @@ pub struct Measured {
     pub gap: Latencies,
     /// Those of them above [`INTERRUPTION_US`].
     pub interruption: Latencies,
+    /// Those in which the server said "again later", as when an owner dies or changes.
+    pub outage: Latencies,
 }
 
 /// What happened so often.
@@ -75,6 +77,8 @@ struct Direction {
     due: VecDeque<u64>,
     /// When the last answer came.
     answered_at: u64,
+    /// It was told to try again since then.
+    put_off: bool,
     /// The highest number that arrived, and one more.
     arrived: usize,
 }
@@ -107,6 +111,13 @@ impl Ledger {
         }
     }
 
+    /// The oldest message without an answer is to be sent again later.
+    pub fn put_off(&mut self, direction: usize) {
+        if let Some(direction) = self.directions.get_mut(direction) {
+            direction.put_off = true;
+        }
+    }
+
     /// A message was accepted, or refused for good.
     pub fn decided(&mut self, direction: usize, number: u64, accepted: bool, now: u64) {
         let Some(direction) = self.directions.get_mut(direction) else {
@@ -131,15 +142,19 @@ impl Ledger {
             self.counts.refused += 1;
         }
         let answered_at = std::mem::replace(&mut direction.answered_at, now);
+        let put_off = std::mem::take(&mut direction.put_off);
         let together = answered_at > 0 && now.saturating_sub(answered_at) < TOGETHER_US;
         if !(together && due <= answered_at) {
-            self.gap(due.max(answered_at), now);
+            self.gap(due.max(answered_at), now, put_off);
         }
     }
 
-    fn gap(&mut self, from: u64, to: u64) {
+    fn gap(&mut self, from: u64, to: u64, put_off: bool) {
         let gap = to.saturating_sub(from);
         self.latencies.gap.record(gap);
+        if put_off {
+            self.latencies.outage.record(gap);
+        }
         if gap >= INTERRUPTION_US {
             self.latencies.interruption.record(gap);
         }
@@ -220,7 +235,7 @@ impl Ledger {
             let missing = |known: &&u8| **known & (ACCEPTED | DELIVERED | NOTICED) == ACCEPTED;
             self.counts.lost += direction.known.iter().filter(missing).count() as u64;
             if let Some(due) = direction.due.front() {
-                self.gap((*due).max(direction.answered_at), now);
+                self.gap((*due).max(direction.answered_at), now, direction.put_off);
             }
         }
         (self.counts, self.latencies)

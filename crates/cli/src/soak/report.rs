@@ -74,6 +74,7 @@ pub(super) struct Report {
     write_gap_ms: Percentiles,
     interruption_ms: Percentiles,
     interruption_from_ms: u64,
+    outage_ms: Percentiles,
     ack_ms: Percentiles,
     e2e_ms: Percentiles,
     longest_wait_ms: f64,
@@ -241,6 +242,7 @@ impl Report {
             write_gap_ms: measured.gap.percentiles(),
             interruption_ms: measured.interruption.percentiles(),
             interruption_from_ms: INTERRUPTION_US / 1000,
+            outage_ms: measured.outage.percentiles(),
             ack_ms: measured.ack.percentiles(),
             e2e_ms: measured.e2e.percentiles(),
             longest_wait_ms: ms(run.longest.answer_us),
@@ -298,6 +300,8 @@ impl Report {
         }
         let Percentiles { count, p50, max, .. } = self.interruption_ms;
         line("interruptions", format!("{count} of 100 ms or more, p50 {p50:.0}  max {max:.0} ms"));
+        let Percentiles { count, p50, p99, max, .. } = self.outage_ms;
+        line("outages", format!("{count}, p50 {p50:.0}  p99 {p99:.0}  max {max:.0} ms"));
         line(
             "waits",
             format!(

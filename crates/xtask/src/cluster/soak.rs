@@ -67,6 +67,8 @@ pub struct Report {
     pub write_gap_ms: Percentiles,
     /// Those of them that people notice.
     pub interruption_ms: Percentiles,
+    /// Those in which the server said "again later", as when an owner dies or changes.
+    pub outage_ms: Percentiles,
     /// From when a message should have been sent to its acknowledgement.
     pub ack_ms: Percentiles,
     /// From when a message should have been sent to its delivery.

@@ -195,3 +195,22 @@ fn latency_counts_from_when_a_message_was_due() {
     assert!(measured.ack.percentiles().max > 2000.0);
     assert!(measured.e2e.percentiles().max > 2000.0);
 }
+
+#[test]
+fn an_outage_is_a_gap_in_which_the_server_said_again_later() {
+    let mut ledger = Ledger::new(2);
+    for direction in 0..2 {
+        (0..3).for_each(|n| ledger.submitted(direction, n * 10_000));
+        ledger.decided(direction, 0, true, 5_000);
+    }
+    ledger.put_off(0);
+    ledger.put_off(0);
+    for direction in 0..2 {
+        ledger.decided(direction, 1, true, 700_000);
+        ledger.decided(direction, 2, true, 900_000);
+    }
+    let measured = ledger.close(1_000_000).1;
+    assert_eq!(measured.interruption.count(), 4);
+    let outage = measured.outage.percentiles();
+    assert_eq!((outage.count, outage.max.round() as u64), (1, 690));
+}
