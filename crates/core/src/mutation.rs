@@ -36,6 +36,8 @@ pub enum Mutation {
     N7,
     /// Blocks say that what a shard handed over is in rows before it is released.
     N8,
+    /// What a plain read says of a shard's ownership is believed.
+    N9,
     /// A checkpoint may lie before its own ownership.
     C1,
     /// A group gives a place to whatever comes, whoever wrote it.
@@ -50,7 +52,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::M1,
         Self::M2,
         Self::M3,
@@ -65,6 +67,7 @@ impl Mutation {
         Self::N6,
         Self::N7,
         Self::N8,
+        Self::N9,
         Self::C1,
         Self::G1,
         Self::G2,
@@ -91,6 +94,7 @@ impl Mutation {
             Self::N8 => {
                 "blocks say that what only the log has is in rows, while its shard is released"
             }
+            Self::N9 => "what a plain read says of a shard's ownership is believed",
             Self::C1 => "a checkpoint lies before its own ownership",
             Self::G1 => "a group gives places to what nobody of its members wrote",
             Self::G2 => "who gets a group's message is computed after what it changes",

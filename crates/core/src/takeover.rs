@@ -12,7 +12,7 @@ use crate::id::{LaneNo, SessionId};
 use crate::mutation::{self, Mutation};
 use crate::seq::{BlockSeq, Epoch};
 
-pub use parts::{LogPart, log_parts};
+pub use parts::{LogPart, are_all, log_parts};
 pub use sealing::{Answer, Ask, Takeover, TakeoverError};
 
 /// One ownership of a shard, as its row says.
@@ -97,6 +97,15 @@ fn check_released(tail: &[TailBlock], anchor: BlockSeq) -> Result<(), TailError>
     Ok(())
 }
 
+/// How the newest ownership of a shard was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// As a quorum has it: a later one may be decided, or the release of this one.
+    Plain,
+    /// As it is, and what was undecided is decided.
+    Serial,
+}
+
 /// Whether a shard may be claimed, by the row of its newest epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimable {
@@ -107,6 +116,9 @@ pub enum Claimable {
         /// Where the ownership before ends, if there was one.
         ends_at: Option<BlockSeq>,
     },
+    /// It may not, as far as a plain reading knows: that is good for a claim, which is refused where it
+    /// is out of date, and says nothing else.
+    Unclear,
     /// The claimer's own session has it already: serve or release it.
     Mine(Epoch),
     /// Another session has it, and is neither released nor sealed.
@@ -115,7 +127,11 @@ pub enum Claimable {
 
 /// The rule of claims: an epoch is followed only by one whose claimer saw it released, or saw its
 /// session sealed. Both never change once they are so; the claim itself is a compare-and-swap.
-pub fn claimable(me: SessionId, head: Option<&EpochRow>, seal: Option<BlockSeq>) -> Claimable {
+pub fn claimable(
+    me: SessionId,
+    (head, reading): (Option<&EpochRow>, Reading),
+    seal: Option<BlockSeq>,
+) -> Claimable {
     let Some(row) = head else {
         return Claimable::Yes { epoch: Epoch(1), ends_at: None };
     };
@@ -126,6 +142,7 @@ pub fn claimable(me: SessionId, head: Option<&EpochRow>, seal: Option<BlockSeq>)
     };
     match ends_at {
         Some(end) => Claimable::Yes { epoch: row.epoch.next(), ends_at: Some(end) },
+        None if reading == Reading::Plain && !mutation::is_on(Mutation::N9) => Claimable::Unclear,
         None if row.session == me => Claimable::Mine(row.epoch),
         None if mutation::is_on(Mutation::N2) => {
             Claimable::Yes { epoch: row.epoch.next(), ends_at: None }

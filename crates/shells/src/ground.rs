@@ -148,7 +148,7 @@ impl Ground {
     }
 
     /// How often what the hosts do themselves happened.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let store = self.store.counts().unwrap_or_default();
         [
@@ -156,6 +156,7 @@ impl Ground {
             ("an owner that stood still went on deposed", load(&self.deposed)),
             ("a block of a fenced owner arrived", load(&store.late_blocks)),
             ("a flush was torn", load(&store.torn_flushes)),
+            ("an ownership was read that was old", load(&store.old_reads)),
         ]
     }
 

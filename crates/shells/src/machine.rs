@@ -102,6 +102,10 @@ impl Weather for Outlook {
         self.sky.fate(access, *self.road.borrow())
     }
 
+    fn reads_old(&self) -> bool {
+        self.sky.reads_old()
+    }
+
     fn poll_hears(&self, context: &mut Context<'_>) -> Poll<()> {
         self.stillness.poll_going(context)
     }

@@ -27,6 +27,11 @@ impl Sky {
         Self { foul: Arc::default(), unclear: Arc::default(), random }
     }
 
+    /// Whether a read that begins now, and is not serial, misses what was decided last.
+    pub(crate) fn reads_old(&self) -> bool {
+        self.random.lock().u8(0..8) == 0
+    }
+
     pub(crate) fn set_foul(&self, foul: bool) {
         self.foul.store(foul, Ordering::Release);
     }

@@ -30,6 +30,8 @@ pub struct Sometimes {
     pub unknown_swaps_done: u64,
     /// And that had not.
     pub unknown_swaps_undone: u64,
+    /// Plain reads of ownerships that missed the last swap.
+    pub old_reads: u64,
     /// Plain writes that were given up.
     pub unknown_writes: u64,
     /// Moves that handed their shard over.
@@ -94,7 +96,7 @@ pub struct Sometimes {
 
 impl Sometimes {
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 38] {
+    pub fn all(&self) -> [(&'static str, u64); 39] {
         [
             ("takeovers", self.takeovers),
             ("takeovers with an unacknowledged tail", self.unacknowledged_tails),
@@ -104,6 +106,7 @@ impl Sometimes {
             ("unknown sends that had not", self.unknown_sends_undone),
             ("unknown swaps that had happened", self.unknown_swaps_done),
             ("unknown swaps that had not", self.unknown_swaps_undone),
+            ("ownerships read that were old", self.old_reads),
             ("unknown writes", self.unknown_writes),
             ("moves", self.moves),
             ("moves with a tail", self.handed_tails),
@@ -147,6 +150,7 @@ impl Sometimes {
         self.unknown_sends_undone += other.unknown_sends_undone;
         self.unknown_swaps_done += other.unknown_swaps_done;
         self.unknown_swaps_undone += other.unknown_swaps_undone;
+        self.old_reads += other.old_reads;
         self.unknown_writes += other.unknown_writes;
         self.moves += other.moves;
         self.handed_tails += other.handed_tails;

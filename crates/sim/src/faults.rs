@@ -120,6 +120,7 @@ impl World {
         sometimes.late_blocks += counts.rows_behind_seal;
         sometimes.unknown_swaps_done += counts.unknown_swaps_done;
         sometimes.unknown_swaps_undone += counts.unknown_swaps_undone;
+        sometimes.old_reads += counts.old_reads;
         sometimes.unknown_writes += counts.unknown_writes;
     }
 }

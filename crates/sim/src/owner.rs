@@ -19,6 +19,7 @@ use iris_core::engine::{Drained, Engine};
 use iris_core::id::{AccountId, GroupId, LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
 use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, LogFetch, Token};
+use iris_core::takeover::Reading;
 
 use crate::control::{Assignment, Board, Whereabouts};
 use crate::network::{Node, StreamNo};
@@ -453,10 +454,10 @@ impl World {
         store.swap(pod, swap, Then { owner, next }, &mut around);
     }
 
-    fn read_epochs(&mut self, owner: usize, shard: ShardId, next: Next) {
+    fn read_epochs(&mut self, owner: usize, of: (ShardId, Reading), next: Next) {
         let pod = self.owners[owner].pod;
         let (store, mut around) = self.store();
-        store.read_epochs(pod, shard, Then { owner, next }, &mut around);
+        store.read_epochs(pod, of, Then { owner, next }, &mut around);
     }
 
     fn read_seal(&mut self, owner: usize, lane: LaneId, next: Next) {

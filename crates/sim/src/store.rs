@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use iris_core::id::{LaneId, ShardId};
 use iris_core::seq::BlockSeq;
-use iris_core::takeover::EpochRow;
+use iris_core::takeover::{EpochRow, Reading};
 
 use crate::agenda::Agenda;
 use crate::network::{Network, Node};
@@ -73,7 +73,7 @@ enum Want {
     Write { acks: usize },
     Read { query: Query, first: Option<(usize, Vec<Stored>)> },
     Swap(Swap),
-    Epochs(ShardId),
+    Epochs { shard: ShardId, reading: Reading },
     Sealed(LaneId),
 }
 
@@ -106,6 +106,8 @@ pub(crate) struct Counts {
     pub(crate) unknown_swaps_done: u64,
     /// And that did not.
     pub(crate) unknown_swaps_undone: u64,
+    /// Plain reads of ownerships that missed the last swap.
+    pub(crate) old_reads: u64,
 }
 
 /// See the module. `T` says what goes on with an answer.
@@ -252,15 +254,15 @@ impl<T> Store<T> {
         around.agenda.after(us, Step::Swap { op }.into());
     }
 
-    /// Reads every ownership of a shard, serially.
+    /// Reads every ownership of a shard; a plain reading may miss what was decided last.
     pub(crate) fn read_epochs<E: From<Step>, P>(
         &mut self,
         pod: usize,
-        shard: ShardId,
+        (shard, reading): (ShardId, Reading),
         then: T,
         around: &mut Around<'_, E, P>,
     ) {
-        let op = self.begin(pod, Want::Epochs(shard), then, around);
+        let op = self.begin(pod, Want::Epochs { shard, reading }, then, around);
         let us = 300 + around.random.around(1_000);
         around.agenda.after(us, Step::Swap { op }.into());
     }

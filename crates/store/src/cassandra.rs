@@ -1,8 +1,8 @@
 //! The store on Apache Cassandra 5.
 //!
-//! Control rows are compare-and-swap only and read serially; everything else is plain quorum writes
-//! and reads; no table is both. See `docs/schema.md`. Decides nothing: what is written, when, and
-//! what a failure means for a message is the caller's.
+//! Control rows are compare-and-swap only and, where they may change, read serially; everything else
+//! is plain quorum writes and reads; no table is both. See `docs/schema.md`. Decides nothing: what is
+//! written, when, and what a failure means for a message is the caller's.
 
 mod client;
 mod config;
@@ -50,7 +50,8 @@ use table::Tables;
 #[derive(Debug)]
 pub struct CassandraStore {
     client: Client,
-    tables: Tables,
+    /// So many statements are much to move.
+    tables: Box<Tables>,
     slots: Slots,
     datacenter: String,
     policy: AckPolicy,
@@ -63,7 +64,7 @@ impl CassandraStore {
     pub async fn connect(config: &CassandraConfig) -> Result<Self, StoreError> {
         let client = Client::connect(config).await?;
         schema::check(&client).await?;
-        let tables = Box::pin(Tables::prepare(&client, config)).await?;
+        let tables = Box::new(Box::pin(Tables::prepare(&client, config)).await?);
         Ok(Self {
             client,
             tables,
@@ -89,6 +90,10 @@ impl CassandraStore {
 impl ControlStore for CassandraStore {
     async fn epoch_head(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
         self.tables.shard_epoch.head(&self.client, shard).await
+    }
+
+    async fn head_to_follow(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
+        self.tables.shard_epoch.head_to_follow(&self.client, shard).await
     }
 
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
@@ -224,9 +229,12 @@ impl DerivedStore for CassandraStore {
         self.tables.shard_peer.read(&self.client, shard).await
     }
 
-    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
-        let known = self.tables.shard_peer.read(&self.client, shard).await?;
-        self.tables.outbox.read(&self.client, shard, &known).await
+    async fn outbox(
+        &self,
+        shard: ShardId,
+        peers: &[(ShardId, PeerNumbers)],
+    ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
+        self.tables.outbox.read(&self.client, shard, peers).await
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError> {

@@ -1,5 +1,5 @@
-//! Control rows: who owns which shard, and where dead sessions end. Compare-and-swap only, read
-//! serially; no plain write ever touches these tables.
+//! Control rows: who owns which shard, and where dead sessions end. Compare-and-swap only; no plain write
+//! ever touches these tables. They are read serially, but for what is decided and does not change.
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -36,6 +36,12 @@ const HEADS_AT_ONCE: usize = 32;
 pub trait ControlStore: Send + Sync + 'static {
     /// The newest ownership of a shard, serially; nothing for a shard that nobody ever had.
     async fn epoch_head(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError>;
+
+    /// The newest ownership that a quorum shows: it is decided, and a later one may be, or its release
+    /// ([`Reading::Plain`](iris_core::takeover::Reading)). It costs no round of Paxos.
+    async fn head_to_follow(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
+        self.epoch_head(shard).await
+    }
 
     /// The newest ownership of each shard, serially, in the order asked for; one that cannot be read
     /// fails the whole answer. A bounded number of reads are under way at once.

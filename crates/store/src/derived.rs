@@ -87,8 +87,13 @@ pub trait DerivedStore: Send + Sync + 'static {
     /// What a shard knows of the others.
     async fn peers(&self, shard: ShardId) -> Result<Vec<(ShardId, PeerNumbers)>, StoreError>;
 
-    /// The stored items of a shard's outboxes, ascending by destination and number.
-    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError>;
+    /// The stored items of a shard's outboxes to `peers`, as it knows them, without what they confirmed;
+    /// ascending by destination and number.
+    async fn outbox(
+        &self,
+        shard: ShardId,
+        peers: &[(ShardId, PeerNumbers)],
+    ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError>;
 
     /// The newest checkpoint of a shard.
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError>;

@@ -67,6 +67,8 @@ operations! {
     ReadLog = "read_log",
     /// [`ControlStore::epoch_head`].
     ReadHead = "read_head",
+    /// [`ControlStore::head_to_follow`].
+    ReadHeadToFollow = "read_head_to_follow",
     /// [`ControlStore::heads`].
     ReadHeads = "read_heads",
     /// [`ControlStore::epochs_from`].
@@ -249,6 +251,10 @@ impl<S: ControlStore, O: StoreObserver> ControlStore for Observed<S, O> {
         self.watch(Operation::ReadHead, self.store.epoch_head(shard)).await
     }
 
+    async fn head_to_follow(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
+        self.watch(Operation::ReadHeadToFollow, self.store.head_to_follow(shard)).await
+    }
+
     async fn heads(
         &self,
         shards: &[ShardRef],
@@ -391,8 +397,12 @@ impl<S: DerivedStore, O: StoreObserver> DerivedStore for Observed<S, O> {
         self.watch(Operation::ReadPeers, self.store.peers(shard)).await
     }
 
-    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
-        self.watch(Operation::ReadOutbox, self.store.outbox(shard)).await
+    async fn outbox(
+        &self,
+        shard: ShardId,
+        peers: &[(ShardId, PeerNumbers)],
+    ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
+        self.watch(Operation::ReadOutbox, self.store.outbox(shard, peers)).await
     }
 
     async fn checkpoint(&self, shard: ShardId) -> Result<Option<Checkpoint>, StoreError> {

@@ -1,5 +1,6 @@
 //! Acquiring a shard: claim its next epoch, recover its state, serve.
 
+mod places;
 mod recover;
 mod replay;
 mod suspects;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use iris_core::id::{LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch};
 use iris_core::shard::{Recovered, ReplayError, ShardKey};
-use iris_core::takeover::{Claimable, EpochRow, claimable};
+use iris_core::takeover::{Claimable, EpochRow, Reading, claimable};
 use iris_runtime::clock::SharedClock;
 use iris_store::{Cas, ShardRef, SharedStore, StoreError};
 use parking_lot::Mutex;
@@ -22,6 +23,7 @@ use super::inputs::{Ending, LaneInput, Lanes};
 use super::metrics::OwnerMetrics;
 use super::takeover::{LaneTail, TakeoverError, take_over};
 
+use places::{Arrival, Places};
 pub(super) use recover::Hot;
 
 /// Why a shard is not acquired.
@@ -60,6 +62,9 @@ pub(super) enum AcquireError {
     /// The session is ending.
     #[error(transparent)]
     Ending(#[from] Ending),
+    /// It should not be here any more.
+    #[error("it is not assigned here any more")]
+    Unwanted,
     /// Too many others claim it.
     #[error("the claim was lost again and again")]
     Contended,
@@ -86,6 +91,7 @@ impl AcquireError {
             Self::Takeover(error) => !error.is_retryable(),
             Self::Replay(_) | Self::Panicked { .. } => true,
             Self::Held(_)
+            | Self::Unwanted
             | Self::Suspect { .. }
             | Self::Ending(_)
             | Self::Contended
@@ -97,7 +103,7 @@ impl AcquireError {
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Takeover(error) => error.is_retryable(),
-            Self::Held(_) | Self::Contended => true,
+            Self::Held(_) | Self::Unwanted | Self::Contended => true,
             Self::Replay(_)
             | Self::Panicked { .. }
             | Self::Suspect { .. }
@@ -105,6 +111,41 @@ impl AcquireError {
             | Self::WrongEpoch { .. } => false,
         }
     }
+}
+
+/// When a shard is acquired.
+#[derive(Clone, Copy)]
+pub(super) enum Turn<'a> {
+    /// At once: it is moved here, and its people wait.
+    Now,
+    /// Among others, as long as it should be here.
+    Queued(&'a (dyn Fn() -> bool + Send + Sync)),
+}
+
+impl Turn<'_> {
+    fn is_queued(self) -> bool {
+        matches!(self, Self::Queued(_))
+    }
+
+    fn is_wanted(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Queued(is_wanted) => is_wanted(),
+        }
+    }
+}
+
+/// What is known of a shard before it is claimed.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// Its newest ownership.
+    head: Option<EpochRow>,
+    /// Where the lane of that ends, if it is decided.
+    seal: Option<BlockSeq>,
+    /// In what state it is, in a word.
+    how: &'static str,
+    /// Its owner died, and the end of the log has nothing of it: nobody wrote to it lately.
+    is_quiet: bool,
 }
 
 /// How a shard was acquired.
@@ -132,10 +173,13 @@ pub(super) struct Acquirer {
     ends: Mutex<BTreeMap<LaneId, Once<BlockSeq>>>,
     /// What was read of lanes, up to where shards of theirs that come here ended.
     tails: Mutex<Tails>,
+    places: Places,
 }
 
 /// Claims that may be lost to others before giving up.
 const CLAIMS_MAX: u32 = 5;
+/// Reads after a claim of unknown outcome, besides the first.
+const UNKNOWN_READS_MAX: u32 = 3;
 /// Earlier ownerships that are looked at for what a dead session released.
 const RELEASES_SEEN: u32 = 16;
 
@@ -149,7 +193,8 @@ impl Acquirer {
         metrics: OwnerMetrics,
     ) -> Self {
         let (ends, tails) = (Mutex::default(), Mutex::default());
-        Self { session, config, store, clock, lanes, metrics, ends, tails }
+        let places = Places::new();
+        Self { session, config, store, clock, lanes, metrics, ends, tails, places }
     }
 
     /// Claims a shard and serves it. Sessions in `dead` may be fenced for that, others may not.
@@ -157,9 +202,10 @@ impl Acquirer {
         &self,
         shard: ShardId,
         dead: &BTreeSet<SessionId>,
+        turn: Turn<'_>,
     ) -> Result<Acquired, AcquireError> {
         let timer = self.metrics.acquire_s.start_timer();
-        let acquired = self.claim_and_serve(shard, dead).await?;
+        let acquired = self.claim_and_serve(shard, dead, turn).await?;
         timer.observe_duration();
         self.metrics.acquired.with_label_values(&[acquired.how]).inc();
         let (epoch, how) = (acquired.epoch, acquired.how);
@@ -171,37 +217,80 @@ impl Acquirer {
         &self,
         shard: ShardId,
         dead: &BTreeSet<SessionId>,
+        turn: Turn<'_>,
     ) -> Result<Acquired, AcquireError> {
         let at = self.shard_ref(shard);
-        for _ in 0..CLAIMS_MAX {
-            let head = self.store.epoch_head(at).await?;
-            let (mut how, mut seal) = ("fresh", None);
-            if let Some(row) = &head {
-                let lane = LaneId { session: row.session, lane: row.lane };
-                how = if row.released_block.is_some() { "released" } else { "takeover" };
-                seal = match row.released_block {
-                    Some(_) => None,
-                    None if dead.contains(&row.session) => Some(self.take_over(at, row).await?),
-                    None => self.end_of_lane(lane).await?,
-                };
-            }
-            match claimable(self.session, head.as_ref(), seal) {
-                Claimable::Yes { epoch, .. } => {
-                    if let Some(first_block) = self.claim(at, epoch).await? {
-                        self.recover_and_serve(at, epoch, first_block).await?;
-                        return Ok(Acquired { epoch, how });
-                    }
+        let mut reading = Reading::Plain;
+        // The plain reading is one more.
+        for _ in 0..=CLAIMS_MAX {
+            let arrival = turn.is_queued().then(|| self.places.arrive());
+            let found = self.look(at, dead, reading, arrival.as_ref()).await?;
+            let decided = claimable(self.session, (found.head.as_ref(), reading), found.seal);
+            reading = Reading::Serial;
+            let _place = match (decided, arrival) {
+                (Claimable::Unclear, _) => continue,
+                (Claimable::Held(row), _) => return Err(AcquireError::Held(row.session)),
+                (Claimable::Yes { .. } | Claimable::Mine(_), Some(arrival)) => {
+                    Some(arrival.claim(found.is_quiet).await)
                 }
+                (Claimable::Yes { .. } | Claimable::Mine(_), None) => None,
+            };
+            if !turn.is_wanted() {
+                return Err(AcquireError::Unwanted);
+            }
+            let (epoch, first_block, how) = match decided {
+                Claimable::Yes { epoch, .. } => match self.claim(at, epoch).await? {
+                    Some(first_block) => (epoch, first_block, found.how),
+                    None => continue,
+                },
+                // The claim's answer was lost: the row says that it is ours.
                 Claimable::Mine(epoch) => {
-                    // The claim's answer was lost: the row says that it is ours.
-                    let first_block = head.map_or(BlockSeq(0), |row| row.first_block);
-                    self.recover_and_serve(at, epoch, first_block).await?;
-                    return Ok(Acquired { epoch, how: "mine" });
+                    (epoch, found.head.map_or(BlockSeq(0), |row| row.first_block), "mine")
                 }
-                Claimable::Held(row) => return Err(AcquireError::Held(row.session)),
-            }
+                Claimable::Unclear | Claimable::Held(_) => unreachable!("they have no place"),
+            };
+            self.recover_and_serve(at, epoch, first_block).await?;
+            return Ok(Acquired { epoch, how });
         }
         Err(AcquireError::Contended)
+    }
+
+    /// Who had the shard last, and where that ended, if it did.
+    async fn look(
+        &self,
+        at: ShardRef,
+        dead: &BTreeSet<SessionId>,
+        reading: Reading,
+        arrival: Option<&Arrival<'_>>,
+    ) -> Result<Found, AcquireError> {
+        let head = {
+            let _place = match arrival {
+                Some(arrival) => arrival.look().await,
+                None => None,
+            };
+            match reading {
+                Reading::Plain => self.store.head_to_follow(at).await?,
+                Reading::Serial => self.store.epoch_head(at).await?,
+            }
+        };
+        let mut found = Found { head, seal: None, how: "fresh", is_quiet: false };
+        let Some(row) = &head else { return Ok(found) };
+        if row.released_block.is_some() {
+            found.how = "released";
+            return Ok(found);
+        }
+        found.how = "takeover";
+        let lane = LaneId { session: row.session, lane: row.lane };
+        if dead.contains(&row.session) {
+            let end = self.take_over(at, row).await?;
+            found.seal = Some(end);
+            // A tail that cannot be read is for the recovery to judge.
+            let tail = self.lane_tail(lane, end).await;
+            found.is_quiet = tail.is_ok_and(|tail| tail.is_quiet(at.shard, row.first_block));
+        } else if reading == Reading::Serial {
+            found.seal = self.end_of_lane(lane).await?;
+        }
+        Ok(found)
     }
 
     async fn recover_and_serve(
@@ -256,13 +345,16 @@ impl Acquirer {
         }
     }
 
-    /// A compare-and-swap whose outcome is unknown is resolved by reading, never by repeating.
+    /// A compare-and-swap whose outcome is unknown is resolved by reading, never by repeating. Not for
+    /// ever: others wait for the place, and whoever comes next reads first anyway.
     async fn head_after_unknown(&self, at: ShardRef) -> Result<Option<EpochRow>, StoreError> {
         let mut tries = 0;
         loop {
             match self.store.epoch_head(at).await {
                 Ok(head) => return Ok(head),
-                Err(error) if tries == 20 || !error.is_retryable() => return Err(error),
+                Err(error) if tries == UNKNOWN_READS_MAX || !error.is_retryable() => {
+                    return Err(error);
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
             tries += 1;

@@ -17,16 +17,13 @@ use iris_runtime::task::Tasks;
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use super::acquire::{AcquireError, Acquirer};
+use super::acquire::{AcquireError, Acquirer, Turn};
 use super::held::Held;
 
 /// The lease of a session: the backstop of the control plane's detection of its death.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// Renewed so often.
 const RENEW: Duration = Duration::from_millis(1_500);
-/// Shards acquired at once: each costs a few round trips and a compare-and-swap, whose time is that of
-/// the database's disk and shared by those that are under way together.
-const ACQUIRE_AT_ONCE: usize = 64;
 
 /// What the assignment says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +40,6 @@ pub(super) struct Membership {
     pub(super) tasks: Tasks,
     pub(super) record: Session,
     wanted: Mutex<Wanted>,
-    permits: tokio::sync::Semaphore,
 }
 
 impl Membership {
@@ -53,8 +49,7 @@ impl Membership {
         held: Arc<Held>,
         (tasks, record): (Tasks, Session),
     ) -> Self {
-        let permits = tokio::sync::Semaphore::new(ACQUIRE_AT_ONCE);
-        Self { coord, acquirer, held, tasks, record, wanted: Mutex::default(), permits }
+        Self { coord, acquirer, held, tasks, record, wanted: Mutex::default() }
     }
 
     fn session(&self) -> SessionId {
@@ -167,23 +162,21 @@ impl Membership {
     /// Tries to acquire a shard as long as it should be here.
     async fn acquire(&self, shard: ShardId) {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+        let is_wanted = || self.wanted.lock().shards.contains(&shard);
         loop {
-            let wanted = self.wanted.lock().clone();
-            if !wanted.shards.contains(&shard) {
-                self.held.failed(shard, "it is not assigned here any more".to_owned());
+            let dead = self.wanted.lock().dead.clone();
+            if !is_wanted() {
+                self.held.failed(shard, AcquireError::Unwanted.to_string());
                 self.held.forget_trouble(shard);
                 return;
             }
-            let permit = self.permits.acquire().await;
-            let result = self.acquirer.acquire(shard, &wanted.dead).await;
-            drop(permit);
-            match result {
+            match self.acquirer.acquire(shard, &dead, Turn::Queued(&is_wanted)).await {
                 Ok(acquired) => {
                     self.held.served(shard, acquired.epoch);
                     return;
                 }
                 Err(error) if error.is_retryable() => {
-                    if !matches!(error, AcquireError::Held(_)) {
+                    if !matches!(error, AcquireError::Held(_) | AcquireError::Unwanted) {
                         tracing::warn!(%shard, %error, "a shard is acquired again");
                     }
                     backoff.wait().await;

@@ -57,7 +57,7 @@ pub(super) struct OwnerMetrics {
     pub(super) oldest_pending_ms: IntGauge,
     /// Shards acquired, by how: fresh, released, takeover.
     pub(super) acquired: IntCounterVec,
-    /// Duration of acquisitions.
+    /// Duration of acquisitions, from when they are ordered.
     pub(super) acquire_s: Histogram,
     /// Shards released in planned moves.
     pub(super) released: IntCounter,
@@ -115,7 +115,10 @@ impl OwnerMetrics {
             oldest_pending_ms: metrics
                 .gauge("iris_log_oldest_pending_ms", "Age of the oldest unreleased block"),
             acquired: metrics.counters("iris_shards_acquired_total", "Shards acquired", &["how"]),
-            acquire_s: latency("iris_shard_acquire_seconds", "Duration of acquisitions"),
+            acquire_s: latency(
+                "iris_shard_acquire_seconds",
+                "Duration of acquisitions, from when they are ordered",
+            ),
             released: counter("iris_shards_released_total", "Shards released in planned moves"),
             move_s: latency("iris_shard_move_seconds", "Write gap of planned moves"),
             takeovers: counter("iris_takeovers_total", "Sessions fenced and sealed by this one"),

@@ -23,7 +23,7 @@ use iris_runtime::tls::{Identity, Role};
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 
-use super::acquire::{AcquireError, Acquirer};
+use super::acquire::{AcquireError, Acquirer, Turn};
 use super::held::{Held, Holding};
 use super::inputs::LaneInput;
 
@@ -165,7 +165,9 @@ impl Moves {
             match request.handed_over.map(convert::from_wire) {
                 Some(Ok(hot)) => self.acquirer.take_released(shard, released, hot).await,
                 // What cannot be understood is read from the store instead.
-                Some(Err(_)) | None => self.acquirer.acquire(shard, &BTreeSet::new()).await,
+                Some(Err(_)) | None => {
+                    self.acquirer.acquire(shard, &BTreeSet::new(), Turn::Now).await
+                }
             }
         };
         match AssertUnwindSafe(taken).catch_unwind().await {

@@ -191,6 +191,12 @@ impl LaneTail {
         Ok(Arc::new(tail))
     }
 
+    /// Whether nobody wrote lately to a shard that was owned here from a block on: what was written is in
+    /// rows, and there was time to write.
+    pub(super) fn is_quiet(&self, shard: ShardId, first_block: BlockSeq) -> bool {
+        first_block < self.materialized && !self.entries.contains_key(&shard)
+    }
+
     /// The entries of a shard in the blocks from `from` on that are `wanted` by their ownership and
     /// position, in order. One of them that cannot be understood is an error: without it, what follows
     /// would say something else.

@@ -21,6 +21,12 @@ pub struct LogPart {
     pub end: BlockSeq,
 }
 
+/// Whether these are all ownerships from `from` on, or from the first one, to the one before `claimed`.
+/// They are numbered without gaps; without one of them its entries would be missing.
+pub fn are_all(rows: &[EpochRow], from: Epoch, claimed: Epoch) -> bool {
+    rows.iter().map(|row| row.epoch.0).eq(from.0.max(1)..claimed.0)
+}
+
 /// The parts of the log behind a checkpoint, in order: of each ownership from the checkpoint's to the
 /// one before `claimed`, up to its release or seal, which come with the rows.
 pub fn log_parts(

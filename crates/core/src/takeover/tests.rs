@@ -67,15 +67,44 @@ fn a_shard_is_claimed_after_a_release_or_a_seal_and_never_else() {
         first_block: BlockSeq(3),
         released_block,
     };
-    let fresh = claimable(me, None, None);
+    let fresh = claimable(me, (None, Reading::Plain), None);
     assert_eq!(fresh, Claimable::Yes { epoch: Epoch(1), ends_at: None });
     let held = row(other, None);
-    assert_eq!(claimable(me, Some(&held), None), Claimable::Held(held));
-    let sealed = claimable(me, Some(&held), Some(BlockSeq(9)));
+    assert_eq!(claimable(me, (Some(&held), Reading::Serial), None), Claimable::Held(held));
+    let sealed = claimable(me, (Some(&held), Reading::Plain), Some(BlockSeq(9)));
     assert_eq!(sealed, Claimable::Yes { epoch: Epoch(5), ends_at: Some(BlockSeq(9)) });
-    assert_eq!(claimable(me, Some(&row(me, None)), None), Claimable::Mine(Epoch(4)));
-    let both = claimable(me, Some(&row(other, Some(BlockSeq(7)))), Some(BlockSeq(9)));
+    assert_eq!(
+        claimable(me, (Some(&row(me, None)), Reading::Serial), None),
+        Claimable::Mine(Epoch(4))
+    );
+    let both =
+        claimable(me, (Some(&row(other, Some(BlockSeq(7)))), Reading::Serial), Some(BlockSeq(9)));
     assert_eq!(both, Claimable::Yes { epoch: Epoch(5), ends_at: Some(BlockSeq(7)) });
+    for unclear in [held, row(me, None)] {
+        assert_eq!(claimable(me, (Some(&unclear), Reading::Plain), None), Claimable::Unclear);
+    }
+}
+
+#[test]
+fn ownerships_are_all_there_or_one_is_missed() {
+    let rows = |epochs: &[u32]| -> Vec<EpochRow> {
+        let row = |epoch: &u32| EpochRow {
+            epoch: Epoch(*epoch),
+            session: SessionId::from_random([1; 16]),
+            lane: LaneNo(0),
+            first_block: BlockSeq(3),
+            released_block: None,
+        };
+        epochs.iter().map(row).collect()
+    };
+    assert!(are_all(&[], Epoch(0), Epoch(1)));
+    assert!(are_all(&[], Epoch(4), Epoch(4)));
+    assert!(are_all(&rows(&[1, 2]), Epoch(0), Epoch(3)));
+    assert!(are_all(&rows(&[4]), Epoch(4), Epoch(5)));
+    for missed in [&[][..], &[1], &[2], &[1, 2, 3]] {
+        assert!(!are_all(&rows(missed), Epoch(0), Epoch(3)), "{missed:?}");
+    }
+    assert!(!are_all(&rows(&[5]), Epoch(4), Epoch(6)));
 }
 
 proptest! {

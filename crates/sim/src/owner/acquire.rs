@@ -9,7 +9,7 @@ use iris_core::id::{LaneId, LaneNo, ShardId};
 use iris_core::rate::Rates;
 use iris_core::seq::{BlockSeq, Epoch, HomeGen};
 use iris_core::shard::{Policy, Recovered, Shard, ShardKey};
-use iris_core::takeover::{Claimable, EpochRow, claimable};
+use iris_core::takeover::{Claimable, EpochRow, Reading, claimable};
 
 use crate::network::Node;
 use crate::store::{Answer, Failed, Swap};
@@ -25,7 +25,8 @@ const CLAIMS_MAX: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Acquire {
     claims: u32,
-    /// The newest ownership, as read last.
+    /// The newest ownership, as read last, and how.
+    reading: Reading,
     pub(super) head: Option<EpochRow>,
     /// Every ownership, as read last.
     pub(super) rows: Vec<EpochRow>,
@@ -47,7 +48,9 @@ struct Handed {
 /// What is asked of the store next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AcquireStep {
+    /// The newest ownership, which may be old: it is good for a claim, and for nothing else.
     Head,
+    HeadSerially,
     Seal,
     Claim,
     HeadAfterClaim,
@@ -104,12 +107,19 @@ impl World {
         let Some(acquire) = self.owners[owner].acquires.get(&shard) else { return };
         let next = Next::Acquire { shard, step: step.clone() };
         match step {
-            AcquireStep::Head | AcquireStep::HeadAfterClaim => {
+            AcquireStep::Head | AcquireStep::HeadSerially | AcquireStep::HeadAfterClaim => {
+                let reading = match step {
+                    AcquireStep::Head => Reading::Plain,
+                    _ => Reading::Serial,
+                };
                 let wanted = self.owners[owner].wanted.shards.contains(&shard);
                 if acquire.handed.is_none() && !wanted {
                     return self.give_up_acquiring(owner, shard);
                 }
-                self.read_epochs(owner, shard, next);
+                if let Some(acquire) = self.owners[owner].acquires.get_mut(&shard) {
+                    acquire.reading = reading;
+                }
+                self.read_epochs(owner, (shard, reading), next);
             }
             AcquireStep::Seal => {
                 let Some(row) = acquire.head else { return };
@@ -153,7 +163,9 @@ impl World {
                 self.acquire_step(owner, shard, AcquireStep::HeadAfterClaim);
             }
             (step, Err(Failed)) => self.later(owner, Again::Acquire { shard, step }, 150_000),
-            (AcquireStep::Head, Ok(answer)) => self.head_read(owner, shard, answer),
+            (AcquireStep::Head | AcquireStep::HeadSerially, Ok(answer)) => {
+                self.head_read(owner, shard, answer)
+            }
             (AcquireStep::HeadAfterClaim, Ok(answer)) => {
                 self.read_after_claim(owner, shard, answer);
             }
@@ -203,12 +215,15 @@ impl World {
             let promised = promised(&acquire.rows, &row);
             return self.take_over(owner, row.session, shard, promised);
         }
-        match claimable(me, head.as_ref(), seal) {
+        match claimable(me, (head.as_ref(), acquire.reading), seal) {
             Claimable::Yes { epoch, .. } => {
                 if let Some(acquire) = self.owners[owner].acquires.get_mut(&shard) {
                     acquire.epoch = epoch;
                 }
                 self.acquire_step(owner, shard, AcquireStep::Claim);
+            }
+            Claimable::Unclear => {
+                self.acquire_step(owner, shard, AcquireStep::HeadSerially);
             }
             Claimable::Mine(epoch) => {
                 let first_block = head.map_or(BlockSeq(0), |row| row.first_block);
@@ -247,7 +262,7 @@ impl World {
         if acquire.handed.is_some() || acquire.claims == CLAIMS_MAX {
             return self.give_up_acquiring(owner, shard);
         }
-        self.acquire_step(owner, shard, AcquireStep::Head);
+        self.acquire_step(owner, shard, AcquireStep::HeadSerially);
     }
 
     /// The shard does not come here.
@@ -330,6 +345,7 @@ impl Acquire {
     fn new(handed: Option<Handed>) -> Self {
         Self {
             claims: 0,
+            reading: Reading::Plain,
             head: None,
             rows: Vec::new(),
             epoch: Epoch(0),

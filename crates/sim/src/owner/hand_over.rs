@@ -5,6 +5,7 @@ use iris_core::engine::Drained;
 use iris_core::id::ShardId;
 use iris_core::seq::Epoch;
 use iris_core::shard::Shard;
+use iris_core::takeover::Reading;
 
 use crate::control::Whereabouts;
 use crate::network::Node;
@@ -117,7 +118,7 @@ impl World {
     }
 
     pub(super) fn look_after_release(&mut self, owner: usize, shard: ShardId) {
-        self.read_epochs(owner, shard, Next::AfterRelease { shard });
+        self.read_epochs(owner, (shard, Reading::Serial), Next::AfterRelease { shard });
     }
 
     pub(super) fn after_release(

@@ -10,7 +10,7 @@ use iris_core::group::Group;
 use iris_core::id::{AccountId, GroupId, LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::shard::{OutboxItem, Peer, PeerRow, Recovered, Shard};
-use iris_core::takeover::{EpochRow, LogPart, log_parts};
+use iris_core::takeover::{EpochRow, LogPart, Reading, log_parts};
 
 use crate::store::{Answer, Key, Query, Value, kept_items};
 use crate::world::World;
@@ -100,7 +100,7 @@ impl World {
             RecoverStep::Checkpoint => self.read(owner, Query::Checkpoint(shard), next),
             RecoverStep::Peers => self.read(owner, Query::Peers(shard), next),
             RecoverStep::Outbox => self.read(owner, Query::Outbox(shard), next),
-            RecoverStep::Epochs => self.read_epochs(owner, shard, next),
+            RecoverStep::Epochs => self.read_epochs(owner, (shard, Reading::Plain), next),
             RecoverStep::End => {
                 let row = recovery.endless.front().expect("an end is wanted");
                 let lane = LaneId { session: row.session, lane: row.lane };

@@ -3,7 +3,7 @@
 use iris_core::id::{LaneId, ShardId};
 use iris_core::mutation::{self, Mutation};
 use iris_core::seq::{BlockSeq, Epoch};
-use iris_core::takeover::EpochRow;
+use iris_core::takeover::{EpochRow, Reading};
 
 use super::{Answer, Around, Failed, QUORUM, REPLICAS, Step, Store, Want};
 use crate::network::Node;
@@ -105,10 +105,17 @@ impl<T> Store<T> {
         let reached = (0..REPLICAS).filter(reaches).count();
         let answer = match under_way.want {
             Want::Swap(swap) => self.swap_now(swap, reached, now, around),
-            Want::Epochs(shard) if reached >= QUORUM => {
+            Want::Epochs { shard, reading } if reached >= QUORUM => {
                 let register = self.epochs.entry(shard).or_default();
-                Self::settle(register, &mut self.counts, around);
-                Some(Ok(Answer::Epochs(register.epochs.clone())))
+                if reading == Reading::Serial {
+                    Self::settle(register, &mut self.counts, around);
+                }
+                let mut epochs = register.epochs.clone();
+                let is_old = reading == Reading::Plain && around.random.chance(200);
+                if is_old && undo_last(&mut epochs) {
+                    self.counts.old_reads += 1;
+                }
+                Some(Ok(Answer::Epochs(epochs)))
             }
             Want::Sealed(lane) if reached >= QUORUM => {
                 let register = self.seals.entry(lane).or_default();
@@ -116,7 +123,7 @@ impl<T> Store<T> {
                 Some(Ok(Answer::Sealed(register.seal)))
             }
             // Without a quorum there is no answer before the statement is given up.
-            Want::Epochs(_) | Want::Sealed(_) => None,
+            Want::Epochs { .. } | Want::Sealed(_) => None,
             Want::Write { .. } | Want::Read { .. } => None,
         };
         if let Some(answer) = answer {
@@ -168,4 +175,14 @@ impl<T> Store<T> {
         self.counts = counts;
         answer
     }
+}
+
+/// The ownerships before the last swap; false when there was none.
+fn undo_last(epochs: &mut Vec<EpochRow>) -> bool {
+    match epochs.last_mut() {
+        Some(newest) if newest.released_block.is_some() => newest.released_block = None,
+        Some(_) => drop(epochs.pop()),
+        None => return false,
+    }
+    true
 }

@@ -15,8 +15,8 @@ pub(super) struct Levels {
     pub(super) serial: SerialConsistency,
     /// Serial reads: the same electorate.
     pub(super) serial_read: Consistency,
-    /// The commit of a compare-and-swap. Serial reads see it at any level; a plain quorum keeps the
-    /// replicas close.
+    /// The commit of a compare-and-swap, and plain reads of what those wrote. Each shares a replica with
+    /// every quorum of the electorate, so what a compare-and-swap found is there for whoever saw its own.
     pub(super) commit: Consistency,
 }
 

@@ -31,6 +31,7 @@ suite! {
 async fn a_shard_that_nobody_had_has_no_head(world: &World<'_>) -> Verdict {
     let shard = world.shard();
     same!(world.store.epoch_head(shard).await.map_err(failed)?, None, "the head");
+    same!(world.store.head_to_follow(shard).await.map_err(failed)?, None, "the head to follow");
     let epochs = world.store.epochs_from(shard, Epoch(0)).await.map_err(failed)?;
     none!(epochs, "the ownerships");
     let release = world.store.release(shard, Epoch(1), BlockSeq(1)).await.map_err(failed)?;
@@ -53,9 +54,12 @@ async fn claims_form_a_chain(world: &World<'_>) -> Verdict {
     let jump = store.claim(shard, world.ownership(3)).await.map_err(failed)?;
     same!(jump, Cas::Refused, "epoch 3 after 1");
     same!(store.epoch_head(shard).await.map_err(failed)?, Some(first), "the head");
+    let to_follow = async || store.head_to_follow(shard).await.map_err(failed);
+    same!(to_follow().await?, Some(first), "the head that a quorum shows");
     let second = world.ownership(2);
     same!(store.claim(shard, second).await.map_err(failed)?, Cas::Applied, "epoch 2");
     same!(store.epoch_head(shard).await.map_err(failed)?, Some(second), "the head after it");
+    same!(to_follow().await?, Some(second), "the head after it that a quorum shows");
     let from = async |epoch| store.epochs_from(shard, Epoch(epoch)).await.map_err(failed);
     same!(from(0).await?, [first, second], "every ownership");
     same!(from(2).await?, [second], "those from 2 on");

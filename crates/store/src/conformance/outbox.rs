@@ -1,7 +1,7 @@
 //! Outboxes: items that wait for their destinations.
 
 use iris_core::id::{AccountId, ShardId};
-use iris_core::shard::{Flush, OutboxRow, PeerRow};
+use iris_core::shard::{Flush, OutboxItem, OutboxRow, PeerRow};
 
 use super::fixture::{World, at, empty_flush, failed, outbox_row, peer_row};
 use super::{Verdict, check, same, suite};
@@ -26,8 +26,13 @@ async fn write(
     world.flush(shard, &Flush { peers, outbox, ..empty_flush(epoch, pos) }).await
 }
 
+async fn read(world: &World<'_>, of: ShardRef) -> Result<Vec<(ShardId, OutboxItem)>, String> {
+    let peers = world.store.peers(of.shard).await.map_err(failed)?;
+    world.store.outbox(of.shard, &peers).await.map_err(failed)
+}
+
 async fn found(world: &World<'_>, shard: ShardRef) -> Result<Vec<(u16, u64)>, String> {
-    let items = world.store.outbox(shard.shard).await.map_err(failed)?;
+    let items = read(world, shard).await?;
     Ok(items.iter().map(|(to, item)| (to.get(), item.seq.0)).collect())
 }
 
@@ -57,7 +62,7 @@ async fn items_come_by_destination_and_number(world: &World<'_>) -> Verdict {
         near.chain([(300, 1), (300, 3), (300, 10), (65_535, 2), (65_535, 9)]).collect();
     same!(found(world, shard).await?, expected, "the items");
     rows.sort_by_key(|row| (row.to, row.item.seq));
-    let read = world.store.outbox(shard.shard).await.map_err(failed)?;
+    let read = read(world, shard).await?;
     let written: Vec<_> = rows.into_iter().map(|row| (row.to, row.item)).collect();
     check!(read == written, "the items differ from what was written");
     Ok(())

@@ -1,5 +1,8 @@
 //! Ownerships and seals.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use iris_core::id::{LaneId, LaneNo, SessionId};
 use iris_core::seq::{BlockSeq, Epoch};
@@ -16,10 +19,49 @@ impl ControlStore for EmbeddedStore {
         self.settled(move |disk| head(disk, shard)).await
     }
 
+    async fn head_to_follow(&self, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
+        let Some(sky) = self.sky.as_ref().filter(|sky| sky.reads_old()) else {
+            return self.epoch_head(shard).await;
+        };
+        let counts = Arc::clone(sky.counts());
+        self.read(move |disk| {
+            let newest = head(disk, shard)?;
+            counts.old_reads.fetch_add(u64::from(newest.is_some()), Ordering::Relaxed);
+            match newest {
+                Some(row) if row.released_block.is_some() => {
+                    Ok(Some(EpochRow { released_block: None, ..row }))
+                }
+                Some(_) => disk
+                    .newest(&prefix(shard))
+                    .nth(1)
+                    .transpose()?
+                    .map_or(Ok(None), |(key, value)| decode(&key, &value).map(Some)),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
     async fn epochs_from(&self, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
-        self.settled(move |disk| {
-            let rows = disk.range(&key(shard, from), &key(shard, Epoch(u32::MAX)));
-            rows.map(|row| row.and_then(|(key, value)| decode(&key, &value))).collect()
+        self.settled(move |disk| epochs(disk, shard, from)).await
+    }
+
+    async fn epochs_between(
+        &self,
+        shard: ShardRef,
+        from: Epoch,
+        below: Epoch,
+    ) -> Result<Vec<EpochRow>, StoreError> {
+        let old = self.sky.as_ref().filter(|sky| sky.reads_old());
+        let counts = old.map(|sky| Arc::clone(sky.counts()));
+        self.read(move |disk| {
+            let mut rows = epochs(disk, shard, from)?;
+            rows.retain(|row| row.epoch < below);
+            if let Some(counts) = counts {
+                let missed = rows.pop();
+                counts.old_reads.fetch_add(u64::from(missed.is_some()), Ordering::Relaxed);
+            }
+            Ok(rows)
         })
         .await
     }
@@ -82,6 +124,11 @@ impl ControlStore for EmbeddedStore {
 fn head(disk: &Disk, shard: ShardRef) -> Result<Option<EpochRow>, StoreError> {
     let newest = disk.newest(&prefix(shard)).next().transpose()?;
     newest.map(|(key, value)| decode(&key, &value)).transpose()
+}
+
+fn epochs(disk: &Disk, shard: ShardRef, from: Epoch) -> Result<Vec<EpochRow>, StoreError> {
+    let rows = disk.range(&key(shard, from), &key(shard, Epoch(u32::MAX)));
+    rows.map(|row| row.and_then(|(key, value)| decode(&key, &value))).collect()
 }
 
 fn prefix(shard: ShardRef) -> Packed {

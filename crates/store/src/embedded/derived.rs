@@ -100,10 +100,15 @@ impl DerivedStore for EmbeddedStore {
         self.read(move |disk| peers(disk, shard)).await
     }
 
-    async fn outbox(&self, shard: ShardId) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
+    async fn outbox(
+        &self,
+        shard: ShardId,
+        peers: &[(ShardId, PeerNumbers)],
+    ) -> Result<Vec<(ShardId, OutboxItem)>, StoreError> {
+        let peers = peers.to_vec();
         self.read(move |disk| {
             let mut items = Vec::new();
-            for (to, numbers) in peers(disk, shard)? {
+            for (to, numbers) in peers {
                 let from = item_key(shard, to, numbers.out_confirmed.next());
                 for row in disk.range(&from, &item_key(shard, to, OutboxSeq(u64::MAX))) {
                     let (key, value) = row?;

@@ -21,6 +21,11 @@ pub trait Weather: Send + Sync + 'static {
     /// What becomes of an access that begins now.
     fn fate(&self, access: Access) -> Fate;
 
+    /// Whether a read that is not serial, and begins now, misses what was decided last.
+    fn reads_old(&self) -> bool {
+        false
+    }
+
     /// Ready once the process can hear an answer; a process that stands still hears none.
     fn poll_hears(&self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
@@ -86,6 +91,8 @@ pub struct Counts {
     pub late_blocks: AtomicU64,
     /// Flushes of which nobody knows what was written.
     pub torn_flushes: AtomicU64,
+    /// Plain reads of ownerships that missed what was decided last.
+    pub old_reads: AtomicU64,
 }
 
 /// Something that is torn unless it gets done.
@@ -113,6 +120,11 @@ impl Sky {
     /// The same for another process.
     pub(super) fn of_another(&self, weather: impl Weather) -> Self {
         Self { weather: Box::new(weather), air: Arc::clone(&self.air) }
+    }
+
+    /// Whether a read that is not serial misses what was decided last.
+    pub(super) fn reads_old(&self) -> bool {
+        self.weather.reads_old()
     }
 
     pub(super) fn counts(&self) -> &Arc<Counts> {

@@ -5,9 +5,10 @@ use iris_core::block::ChainHash;
 use iris_core::clock::{Hlc, LogicalTimestamp};
 use iris_core::id::{AccountId, GroupId, LaneId, LaneNo, SessionId, ShardId, TenantId};
 use iris_core::message::Address;
-use iris_core::seq::{BlockSeq, ConvSeq, Epoch, HomeGen, InboxSeq, ShardSeq};
+use iris_core::seq::{BlockSeq, ConvSeq, Epoch, HomeGen, InboxSeq, OutboxSeq, ShardSeq};
 use iris_core::shard::{Fetch, Flush, LogFetch};
 use iris_core::takeover::EpochRow;
+use iris_proto::stored_rows::PeerNumbers;
 use iris_store::cassandra::{AckPolicy, CassandraConfig, CassandraStore};
 use iris_store::{Checkpoint, HandleKey, HandleRecord, LogRow, ShardRef, Store, StoreError};
 use iris_testing::Cassandra;
@@ -77,6 +78,7 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
         released_block: None,
     };
     add("epoch_head", store.epoch_head(shard).await.map(drop));
+    add("head_to_follow", store.head_to_follow(shard).await.map(drop));
     add("heads", store.heads(&[shard]).await.map(drop));
     add("epochs_from", store.epochs_from(shard, Epoch(1)).await.map(drop));
     add("claim", store.claim(shard, row).await.map(drop));
@@ -85,22 +87,12 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
     add("sealed", store.sealed(lane).await.map(drop));
 
     let account = AccountId::from_bytes(&[7; 16]).unwrap();
-    let flush = Flush {
-        after: ShardSeq(2),
-        accounts: Vec::new(),
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
-        peers: Vec::new(),
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(1),
-        clock: Hlc(1),
-        timestamp: LogicalTimestamp::new(HomeGen(0), Epoch(1), ShardSeq(1)),
-    };
+    let flush = Flush::empty(
+        ShardSeq(2),
+        ShardSeq(1),
+        Hlc(1),
+        LogicalTimestamp::new(HomeGen(0), Epoch(1), ShardSeq(1)),
+    );
     let checkpoint =
         Checkpoint { epoch: Epoch(1), pos: ShardSeq(1), block: BlockSeq(1), clock: Hlc(1) };
     add("materialize", store.materialize(shard, &flush, checkpoint).await.map(drop));
@@ -114,8 +106,10 @@ async fn everything(store: &dyn Store) -> Vec<(&'static str, Result<(), StoreErr
     add("roster", store.roster(group, None).await.map(drop));
     let fetch = LogFetch { group, after: ConvSeq(0), upto: None, limit: 9 };
     add("group_log", store.group_log(fetch).await.map(drop));
+    let (out_next, none) = (OutboxSeq(9), OutboxSeq(0));
+    let open = PeerNumbers { out_next, out_confirmed: none, in_next: none, pos: ShardSeq(0) };
     add("peers", store.peers(shard.shard).await.map(drop));
-    add("outbox", store.outbox(shard.shard).await.map(drop));
+    add("outbox", store.outbox(shard.shard, &[(ShardId::new(1), open)]).await.map(drop));
     add("checkpoint", store.checkpoint(shard.shard).await.map(drop));
 
     let key = HandleKey { tenant: TenantId::default(), handle: "anna".to_owned() };

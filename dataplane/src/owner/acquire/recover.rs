@@ -14,7 +14,7 @@ use iris_core::group::Group;
 use iris_core::id::{AccountId, GroupId, LaneId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, ShardSeq};
 use iris_core::shard::{OutboxItem, Peer, Recovered};
-use iris_core::takeover::{EpochRow, LogPart, log_parts};
+use iris_core::takeover::{EpochRow, are_all, log_parts};
 use iris_proto::stored_rows::PeerNumbers;
 use iris_store::{Checkpoint, ShardRef, StoreError};
 
@@ -76,7 +76,8 @@ impl Acquirer {
     }
 
     async fn peers(&self, shard: ShardId) -> Result<BTreeMap<ShardId, Peer>, StoreError> {
-        let (numbers, items) = tokio::try_join!(self.store.peers(shard), self.store.outbox(shard))?;
+        let numbers = self.store.peers(shard).await?;
+        let items = self.store.outbox(shard, &numbers).await?;
         Ok(with_items(numbers, items))
     }
 
@@ -90,16 +91,39 @@ impl Acquirer {
     ) -> Result<Vec<Entry>, AcquireError> {
         let from = checkpoint.map(|c| c.epoch).unwrap_or_default();
         let mut rows = Vec::new();
-        for row in self.store.epochs_between(at, from, epoch).await? {
+        for row in self.epochs_before(at, from, epoch).await? {
             rows.push((row, self.end_of(&row).await?));
         }
         let behind = |seq| checkpoint.is_none_or(|c| seq > c.pos);
         let mut tail = Vec::new();
         for part in log_parts(checkpoint.map(|c| (c.epoch, c.block)), &rows, epoch) {
+            let lane = LaneId { session: part.session, lane: part.lane };
             let wanted = |epoch, seq| epoch == part.epoch && behind(seq);
-            tail.extend(self.lane_tail(&part).await?.of_shard(at.shard, part.from, wanted)?);
+            tail.extend(
+                self.lane_tail(lane, part.end).await?.of_shard(at.shard, part.from, wanted)?,
+            );
         }
         Ok(tail)
+    }
+
+    /// All ownerships from `from` on before the one that was claimed.
+    async fn epochs_before(
+        &self,
+        at: ShardRef,
+        from: Epoch,
+        claimed: Epoch,
+    ) -> Result<Vec<EpochRow>, AcquireError> {
+        let mut rows = self.store.epochs_between(at, from, claimed).await?;
+        if !are_all(&rows, from, claimed) {
+            tracing::warn!(shard = %at.shard, %claimed, "a plain read misses earlier ownerships");
+            rows = self.store.epochs_from(at, from).await?;
+            rows.retain(|row| row.epoch < claimed);
+        }
+        if are_all(&rows, from, claimed) {
+            return Ok(rows);
+        }
+        let missing = format!("shard {} has not all ownerships before {claimed}", at.shard);
+        Err(StoreError::Corrupt(missing).into())
     }
 
     async fn end_of(&self, row: &EpochRow) -> Result<BlockSeq, AcquireError> {
@@ -114,8 +138,11 @@ impl Acquirer {
 
     /// The tail of a lane below `end`, read once for all shards that ended there. Shards that the
     /// session released earlier end earlier, each with what its own blocks said was written by then.
-    async fn lane_tail(&self, part: &LogPart) -> Result<Arc<LaneTail>, AcquireError> {
-        let (lane, end) = (LaneId { session: part.session, lane: part.lane }, part.end);
+    pub(super) async fn lane_tail(
+        &self,
+        lane: LaneId,
+        end: BlockSeq,
+    ) -> Result<Arc<LaneTail>, AcquireError> {
         let cell = Arc::clone(self.tails.lock().entry((lane, end)).or_default());
         let tail = cell.get_or_try_init(|| async {
             LaneTail::read(&self.store, lane, end).await.map_err(AcquireError::from)

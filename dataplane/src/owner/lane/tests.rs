@@ -25,7 +25,7 @@ use iris_store::embedded::EmbeddedStore;
 use iris_store::{Checkpoint, ShardRef, Suspect};
 use prost::Message as _;
 
-use super::super::acquire::{AcquireError, Acquirer};
+use super::super::acquire::{AcquireError, Acquirer, Turn};
 use super::super::config::OwnerConfig;
 use super::super::fence::{Covered, FenceReader};
 use super::super::inputs::{LANE_QUEUE, LaneHandle, Lanes};
@@ -80,20 +80,9 @@ async fn plant(store: &SharedStore) {
         timestamp,
     };
     let flush = Flush {
-        after: ShardSeq(2),
         accounts: vec![row],
-        inbox: Vec::new(),
-        index: Vec::new(),
-        marks: Vec::new(),
-        erasures: Vec::new(),
-        groups: Vec::new(),
-        logs: Vec::new(),
-        log_erasures: Vec::new(),
         peers: vec![peer],
-        outbox: Vec::new(),
-        checkpoint: ShardSeq(1),
-        clock: Hlc(1),
-        timestamp,
+        ..Flush::empty(ShardSeq(2), ShardSeq(1), Hlc(1), timestamp)
     };
     let checkpoint =
         Checkpoint { epoch: Epoch(1), pos: ShardSeq(1), block: BlockSeq(0), clock: Hlc(1) };
@@ -163,7 +152,7 @@ impl Session {
     /// Takes the shard from whoever had it, and attaches Ann's phone.
     async fn serve(&self, dead: &[SessionId]) {
         let dead = dead.iter().copied().collect::<BTreeSet<_>>();
-        self.acquirer.acquire(SHARD, &dead).await.unwrap();
+        self.acquirer.acquire(SHARD, &dead, Turn::Now).await.unwrap();
         let out = Arc::clone(&self.out);
         self.lane.tell(LaneInput::OpenLink { link: LINK, out }).await.unwrap();
         let attach = Attach {
@@ -285,8 +274,8 @@ async fn a_shard_over_which_session_after_session_panics_is_not_served() {
     assert!(known.iter().all(|input| !input.contains("100") && !input.contains("101")));
 
     store.suspect(SHARD, &suspect(most, "1.2.3", later)).await.unwrap();
-    let refused = session.acquirer.acquire(SHARD, &BTreeSet::new()).await;
+    let refused = session.acquirer.acquire(SHARD, &BTreeSet::new(), Turn::Now).await;
     assert!(matches!(refused, Err(AcquireError::Suspect { .. })), "{refused:?}");
-    session.acquirer.acquire(FAR, &BTreeSet::new()).await.unwrap();
+    session.acquirer.acquire(FAR, &BTreeSet::new(), Turn::Now).await.unwrap();
     session.tasks.stop();
 }

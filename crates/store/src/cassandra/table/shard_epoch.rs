@@ -16,13 +16,16 @@ use crate::{Cas, ShardRef, StoreError};
 const PAGE: i32 = 256;
 
 /// The columns of a row in every read.
-type Columns = (i64, Option<Uuid>, Option<i32>, Option<i64>, Option<i64>, Option<i64>);
+type Columns = (i64, Option<Uuid>, Option<i32>, Option<i64>, Option<i64>);
+/// The same, and the newest one's number.
+type HeadColumns = (i64, Option<Uuid>, Option<i32>, Option<i64>, Option<i64>, Option<i64>);
 
-const COLUMNS: &str = "epoch, session, lane, first_block, released_block, head_epoch";
+const COLUMNS: &str = "epoch, session, lane, first_block, released_block";
 
 #[derive(Debug)]
 pub(in crate::cassandra) struct ShardEpoch {
     head: Statement,
+    head_to_follow: Statement,
     from: Statement,
     between: Statement,
     raise: Statement,
@@ -34,10 +37,13 @@ impl ShardEpoch {
     pub(super) async fn prepare(client: &Client) -> Result<Self, StoreError> {
         let key = "shard = ? AND home_gen = ?";
         let select = format!("SELECT {COLUMNS} FROM {{keyspace}}.shard_epoch WHERE {key}");
+        let newest = format!(
+            "SELECT {COLUMNS}, head_epoch FROM {{keyspace}}.shard_epoch WHERE {key} \
+             ORDER BY epoch DESC LIMIT 1"
+        );
         Ok(Self {
-            head: client
-                .prepare(Kind::SerialRead, &format!("{select} ORDER BY epoch DESC LIMIT 1"))
-                .await?,
+            head: client.prepare(Kind::SerialRead, &newest).await?,
+            head_to_follow: client.prepare(Kind::SettledRead, &newest).await?,
             from: client
                 .prepare(
                     Kind::SerialRead,
@@ -85,18 +91,27 @@ impl ShardEpoch {
         client: &Client,
         of: ShardRef,
     ) -> Result<Option<EpochRow>, StoreError> {
-        let result = client.read(&self.head, key(of)).await?;
-        let Some(columns) = first::<Columns>(&result)? else {
-            return Ok(None);
-        };
-        // Both are written by one compare-and-swap.
-        if columns.5 != Some(columns.0) {
-            return Err(StoreError::Corrupt(format!(
-                "the newest row of shard {} is {}, and its head says {:?}",
-                of.shard, columns.0, columns.5
-            )));
+        match newest(&client.read(&self.head, key(of)).await?)? {
+            Newest::Whole(row) => Ok(row),
+            // Both are written by one compare-and-swap.
+            Newest::Torn(row, head) => Err(StoreError::Corrupt(format!(
+                "the newest row of shard {} is {row}, and its head says {head:?}",
+                of.shard
+            ))),
         }
-        row(columns).map(Some)
+    }
+
+    /// What is read plainly is decided, as rows get here by the commits of what was. It is not always the
+    /// newest, nor all of one compare-and-swap: a read repairs what it selects. Then it is read serially.
+    pub(in crate::cassandra) async fn head_to_follow(
+        &self,
+        client: &Client,
+        of: ShardRef,
+    ) -> Result<Option<EpochRow>, StoreError> {
+        match newest(&client.read(&self.head_to_follow, key(of)).await?)? {
+            Newest::Whole(row) => Ok(row),
+            Newest::Torn(..) => self.head(client, of).await,
+        }
     }
 
     pub(in crate::cassandra) async fn from(
@@ -172,6 +187,24 @@ impl ShardEpoch {
     }
 }
 
+/// A newest row.
+enum Newest {
+    /// As its compare-and-swap wrote it.
+    Whole(Option<EpochRow>),
+    /// Its number, and another one that the head has.
+    Torn(i64, Option<i64>),
+}
+
+fn newest(result: &QueryRowsResult) -> Result<Newest, StoreError> {
+    let Some((epoch, session, lane, first, released, head)) = first::<HeadColumns>(result)? else {
+        return Ok(Newest::Whole(None));
+    };
+    if head != Some(epoch) {
+        return Ok(Newest::Torn(epoch, head));
+    }
+    row((epoch, session, lane, first, released)).map(|row| Newest::Whole(Some(row)))
+}
+
 /// Appends a page. Answers where the next one begins, if there may be one.
 fn append(epochs: &mut Vec<EpochRow>, page: &QueryRowsResult) -> Result<Option<i64>, StoreError> {
     let (before, mut next) = (epochs.len(), 0);
@@ -188,7 +221,7 @@ fn key(of: ShardRef) -> (i32, i32) {
     (shard(of.shard), i32::from(of.home_gen.0))
 }
 
-fn row((epoch, session, lane, first, released, _): Columns) -> Result<EpochRow, StoreError> {
+fn row((epoch, session, lane, first, released): Columns) -> Result<EpochRow, StoreError> {
     let released = released.map(|block| number("released_block", block).map(BlockSeq));
     Ok(EpochRow {
         epoch: Epoch(number("epoch", epoch)?),

@@ -164,13 +164,7 @@ async fn an_entry_that_cannot_be_understood_stops_its_shard_alone() {
         assert!(words.contains(&part), "{words}");
     }
     assert_eq!(acquirer.recover(at(8), Epoch(2)).await.unwrap().tail.len(), 1);
-    let tail = acquirer.lane_tail(&LogPart {
-        epoch: Epoch(1),
-        session: DEAD.session,
-        lane: DEAD.lane,
-        from: BlockSeq(0),
-        end: BlockSeq(1),
-    });
+    let tail = acquirer.lane_tail(DEAD, BlockSeq(1));
     let behind =
         tail.await.unwrap().of_shard(ShardId::new(7), BlockSeq(0), |_, seq| seq > ShardSeq(2));
     assert!(behind.unwrap().is_empty(), "rows have it");
