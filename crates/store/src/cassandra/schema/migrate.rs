@@ -23,6 +23,9 @@ use crate::{Cas, StoreError};
 /// How often a lock that another job holds is tried.
 const LOCK_RETRY: Duration = Duration::from_secs(1);
 
+/// For how long a record that was just created may not be usable.
+const NEW_RECORD: Duration = Duration::from_secs(10);
+
 /// Copies of each row in each datacenter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replication(pub Vec<(String, NonZeroU32)>);
@@ -109,13 +112,15 @@ fn holder() -> Uuid {
     Uuid::new_v4()
 }
 
-/// The schema names the record a moment before it can be read: a job that comes while another one
-/// creates it tries again.
+/// The schema names the record a moment before it can be read, and Cassandra says that itself in several
+/// ways: a job that comes while another one creates it tries again.
 async fn await_record(client: &Client, patience: Duration) -> Result<(), StoreError> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         match applied(client).await {
-            Err(StoreError::Schema(_)) if tokio::time::Instant::now() < deadline => {
+            Err(StoreError::Schema(_) | StoreError::Unavailable(_))
+                if tokio::time::Instant::now() < deadline =>
+            {
                 tokio::time::sleep(LOCK_RETRY / 10).await;
             }
             read => return read.map(drop),
@@ -138,15 +143,18 @@ async fn take(
     patience: Duration,
     progress: &mut (impl FnMut(MigrationEvent) + Send),
 ) -> Result<(), StoreError> {
-    let deadline = tokio::time::Instant::now() + patience;
+    let now = tokio::time::Instant::now;
+    let (begun, deadline) = (now(), now() + patience);
     loop {
         match lock.take(client).await {
             Ok(Cas::Applied) => return Ok(()),
             // An unknown outcome is resolved by trying again: the holder is in the row.
             Ok(Cas::Refused) | Err(StoreError::Unknown(_)) => {}
+            // The record may just have been created.
+            Err(StoreError::Unavailable(_)) if begun.elapsed() < NEW_RECORD => {}
             Err(error) => return Err(error),
         }
-        if tokio::time::Instant::now() > deadline {
+        if now() > deadline {
             return Err(StoreError::Unavailable(format!(
                 "another job has held the schema lock of keyspace {} for {} s: look for it, or wait \
                  until its lock expires",
