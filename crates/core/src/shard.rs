@@ -305,6 +305,19 @@ impl Shard {
         self.released == self.next_seq
     }
 
+    /// Whether that is so, everyone who is attached was handed their whole inbox, and nothing is being
+    /// read for that.
+    pub fn is_handed_out(&self) -> bool {
+        let handed_out = |slot: &Slot| match slot {
+            Slot::Hot(hot) => {
+                let mut attachments = hot.attachments.values();
+                hot.page.asked.is_none() && attachments.all(|a| a.delivered >= hot.released_head)
+            }
+            Slot::Loading(_) => false,
+        };
+        self.is_settled() && self.accounts.values().all(handed_out)
+    }
+
     /// Positions below are released.
     pub fn released(&self) -> ShardSeq {
         self.released

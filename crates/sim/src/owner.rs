@@ -19,6 +19,7 @@ use iris_core::engine::{Drained, Engine};
 use iris_core::id::{AccountId, GroupId, LaneId, LaneNo, SessionId, ShardId};
 use iris_core::seq::{BlockSeq, Epoch, InboxSeq};
 use iris_core::shard::{Conn, Fetch, HistoryPoint, Input, LinkNo, LogFetch, Token};
+use iris_core::signal::Signal;
 use iris_core::takeover::Reading;
 
 use crate::control::{Assignment, Board, Whereabouts};
@@ -138,6 +139,7 @@ pub(crate) enum Again {
     DrainPatience { shard: ShardId, turn: u64 },
     ClaimPatience { shard: ShardId, turn: u64 },
     LookAfter,
+    Signal { to: ShardId, signal: Signal },
 }
 
 /// A call between processes: it arrives or it does not.
@@ -220,12 +222,12 @@ impl Owner {
         serving.collect()
     }
 
-    /// Whether nothing is on its way to being released or to another shard.
+    /// Whether nothing is on its way to being released, to another shard or to a device.
     pub(crate) fn is_quiet(&self) -> bool {
         self.lanes.iter().all(|lane| {
             lane.engine
                 .shards()
-                .all(|shard| shard.is_settled() && shard.waiting_peers().next().is_none())
+                .all(|shard| shard.is_handed_out() && shard.waiting_peers().next().is_none())
         })
     }
 }
@@ -394,6 +396,7 @@ impl World {
             Again::ClaimPatience { shard, turn } => {
                 self.claim_answered(owner, shard, None, turn);
             }
+            Again::Signal { to, signal } => self.signal_here(owner, to, signal),
             Again::LookAfter => {
                 self.acquire_missing(owner);
                 self.later(owner, Again::LookAfter, 5_000_000);

@@ -7,7 +7,9 @@ use iris_core::signal::Signal;
 
 use crate::network::{End, StreamNo};
 use crate::packet::{Delivery, News, Packet};
-use crate::world::{Party, World};
+use crate::world::{Event, Party, World};
+
+use super::Again;
 
 impl World {
     /// The number of a stream that somebody opened to a lane.
@@ -118,12 +120,18 @@ impl World {
     /// Signals to a shard that is not in the same lane.
     pub(super) fn signal_to(&mut self, owner: usize, to: ShardId, signal: Signal) {
         if self.owners[owner].routes.get(&to).is_some_and(|route| route.owner == owner) {
-            let lane = self.owners[owner].lane_of(to);
-            if self.serves(owner, lane, to) {
-                self.feed(owner, to, Input::Signal(signal));
-            }
+            // Another lane takes it once this one has done all that it is at.
+            self.agenda.after(1, Event::Again { owner, again: Again::Signal { to, signal } });
         } else if let Some(stream) = self.stream_to(owner, to) {
             self.send(stream, End::Opener, Packet::Signal(to, signal));
+        }
+    }
+
+    /// A signal of a shard of another lane of the same session.
+    pub(super) fn signal_here(&mut self, owner: usize, to: ShardId, signal: Signal) {
+        let state = &self.owners[owner];
+        if state.alive && self.serves(owner, state.lane_of(to), to) {
+            self.feed(owner, to, Input::Signal(signal));
         }
     }
 
