@@ -48,11 +48,13 @@ pub enum Mutation {
     G3,
     /// Rows of a group's log have the timestamps of the shards that write them.
     G4,
+    /// Members read a large group's log whether or not those who left have heard so.
+    G5,
 }
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::M1,
         Self::M2,
         Self::M3,
@@ -73,6 +75,7 @@ impl Mutation {
         Self::G2,
         Self::G3,
         Self::G4,
+        Self::G5,
     ];
 
     /// What is wrong with it on, in a few words.
@@ -100,6 +103,7 @@ impl Mutation {
             Self::G2 => "who gets a group's message is computed after what it changes",
             Self::G3 => "readers of a group's log are told of places without rows",
             Self::G4 => "rows of a group's log have the timestamps of whoever writes them",
+            Self::G5 => "members read a group's log before those who left heard so",
         }
     }
 }

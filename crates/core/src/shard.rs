@@ -21,6 +21,7 @@ mod marks;
 mod members;
 mod outbox;
 mod presence;
+mod pulls;
 mod receipts;
 mod receive;
 mod release;
@@ -53,15 +54,15 @@ pub use flush::{
 };
 pub use hot::Conn;
 pub use input::{Attach, Fetch, HistoryPage, HistoryPoint, Input, LinkNo, MarksPage, Send, Token};
-pub use members::LogFetch;
 pub use outbox::{OutboxItem, Peer};
+pub use pulls::LogFetch;
 pub use replay::{Recovered, ReplayError};
 pub use suspect::{Deciding, Numbered};
 
 use groups::GroupSlot;
 use hot::{Hot, Slot};
-use members::Pulls;
 use presence::Watches;
+use pulls::Pulls;
 use receipts::Receipts;
 use release::Awaiting;
 
@@ -261,7 +262,7 @@ impl Shard {
             Signal::WatchGroup { by, group, on } => {
                 self.group_watched_by(now.mono, (by, group), on, out);
             }
-            Signal::Head { group, head, .. } => self.head_is(group, head),
+            Signal::Head { group, head, items, .. } => self.head_is(group, (items, head)),
             Signal::Watch { by, of, on } => self.watched_by(now.mono, (by, of), on, out),
             Signal::Presence { of, to, presence } => self.presence_is(of, &to, presence),
         }

@@ -4,7 +4,7 @@
 use crate::clock::WallMs;
 use crate::id::{AccountId, DeviceNo, GroupId, ShardId};
 use crate::message::Address;
-use crate::seq::ConvSeq;
+use crate::seq::{ConvSeq, OutboxSeq};
 
 /// What one shard signals to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum Signal {
         to: ShardId,
         /// Up to where.
         head: ConvSeq,
+        /// Behind which items of the group's shard to the one that is told: those below this number.
+        items: OutboxSeq,
     },
 }
 

@@ -8,7 +8,7 @@ use iris_core::clock::WallMs;
 use iris_core::id::{AccountId, DeviceNo, GroupId, ShardId};
 use iris_core::limits;
 use iris_core::message::Address;
-use iris_core::seq::ConvSeq;
+use iris_core::seq::{ConvSeq, OutboxSeq};
 use iris_core::signal::{Presence, Signal, Typing};
 
 use crate::stored_groups::group_bytes;
@@ -45,9 +45,11 @@ pub fn signal_to_peer(to: ShardId, signal: &Signal) -> peer::SignalItem {
             on: *on,
         }),
         // The shard that is told is the one that the item goes to.
-        Signal::Head { group, to: _, head } => {
-            Kind::GroupHead(peer::GroupHead { group: group_bytes(*group), head: head.0 })
-        }
+        Signal::Head { group, to: _, head, items } => Kind::GroupHead(peer::GroupHead {
+            group: group_bytes(*group),
+            head: head.0,
+            items_below: items.0,
+        }),
     };
     peer::SignalItem { to_shard: to.into(), kind: Some(kind) }
 }
@@ -100,6 +102,7 @@ pub fn signal_from_peer(item: peer::SignalItem) -> Result<Option<(ShardId, Signa
             group: GroupId::from_bytes(&told.group)?,
             to: shard_to,
             head: ConvSeq(told.head),
+            items: OutboxSeq(told.items_below),
         },
         None => return Ok(None),
     };

@@ -178,6 +178,8 @@ pub enum GroupAct {
     Look,
     /// Reads its log from the beginning.
     ReadLog,
+    /// Reads its log on from what it has, whether it was told of more or not.
+    Pry,
     /// Begins to write something.
     Type,
     /// Asks who is in it.

@@ -16,8 +16,8 @@ use super::Shard;
 use super::attach::close;
 use super::effect::{Effect, ToConn};
 use super::hot::{Delivered, Hot};
-use super::members::next_heads;
 use super::presence::next_presences;
+use super::pulls::next_heads;
 use super::receipts::{newest_of, read_for_receipts};
 
 /// What a device gets next.

@@ -15,8 +15,8 @@ use crate::signal::{Presence, Signal, Typing};
 
 use super::hot::Conn;
 use super::input::{Fetch, HistoryPoint, LinkNo, Token};
-use super::members::LogFetch;
 use super::outbox::OutboxItem;
+use super::pulls::LogFetch;
 
 /// What a shard wants done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -312,7 +312,7 @@ impl Shard {
         hot.logged = hot.logged.max(upto);
         let (head, watchers) = (hot.logged, hot.watchers.keys().copied().collect::<Vec<_>>());
         for to in watchers {
-            self.after_all(Awaiting::Signal { to, signal: Signal::Head { group, to, head } });
+            self.tell_head(group, to, head);
         }
     }
 
@@ -344,7 +344,13 @@ impl Shard {
         let until = MonoUs(now.0 + limits::WATCH_LEASE_MS * 1000);
         hot.watchers.insert(by, until);
         let head = hot.logged;
-        self.after_all(Awaiting::Signal { to: by, signal: Signal::Head { group, to: by, head } });
+        self.tell_head(group, by, head);
+    }
+
+    fn tell_head(&mut self, group: GroupId, to: ShardId, head: ConvSeq) {
+        let items = self.peers.get(&to).map_or(OutboxSeq(1), |peer| peer.out_next);
+        let signal = Signal::Head { group, to, head, items };
+        self.after_all(Awaiting::Signal { to, signal });
     }
 
     /// Somebody writes something to a small group: its members are told.

@@ -13,7 +13,7 @@ use crate::seq::{ClientSeq, ConvSeq, InboxSeq, OutboxSeq, ShardSeq};
 use crate::signal::Signal;
 
 use super::hot::Conn;
-use super::members::LogFetch;
+use super::pulls::LogFetch;
 
 /// A stream between this process and another, as the shell numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

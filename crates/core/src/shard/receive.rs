@@ -107,6 +107,7 @@ impl Shard {
             let Some((link, seq, parcel)) = peer.inbound.waiting.pop_front() else { return };
             let deciding = Deciding::of_parcel(from, &parcel);
             self.noting(deciding, |shard| shard.take(now, from, seq, parcel, out));
+            self.read_on_from(from);
             self.after_all(Awaiting::Confirm { link, from, upto: seq });
         }
     }

@@ -13,9 +13,9 @@ use super::damaged::Damaged;
 use super::flush::FlushState;
 use super::groups::{GroupSlot, HotGroup};
 use super::hot::{Hot, Slot};
-use super::members::Pulls;
 use super::outbox::Peer;
 use super::presence::Watches;
+use super::pulls::Pulls;
 use super::receipts::Receipts;
 use super::{PendingProgress, Policy, Shard, ShardKey};
 

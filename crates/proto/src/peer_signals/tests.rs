@@ -28,10 +28,13 @@ fn of_a_group() -> impl Strategy<Value = Signal> {
         (typing(), vec(account(), 0..=limits::TYPING_MEMBERS_MAX))
             .prop_map(|(typing, to)| Signal::TypingInGroup { typing, to }),
         watch.prop_map(|(by, group, on)| Signal::WatchGroup { by: ShardId::new(by), group, on }),
-        (group(), any::<u16>(), any::<u64>()).prop_map(|(group, to, head)| Signal::Head {
-            group,
-            to: ShardId::new(to),
-            head: ConvSeq(head),
+        (group(), any::<u16>(), any::<u64>(), any::<u64>()).prop_map(|(group, to, head, items)| {
+            Signal::Head {
+                group,
+                to: ShardId::new(to),
+                head: ConvSeq(head),
+                items: OutboxSeq(items),
+            }
         }),
     ]
 }

@@ -113,6 +113,11 @@ impl World {
                 let reading = Reading { group, behind: ConvSeq(0), told, on: false };
                 return self.ask_for_log(device, reading);
             }
+            GroupAct::Pry => {
+                let told = known.readable().min(known.head);
+                let reading = Reading { group, behind: known.read, told, on: false };
+                return self.ask_for_log(device, reading);
+            }
             GroupAct::Type => {
                 let state = &self.devices[device];
                 let (Some(stream), true) = (state.conn, state.welcomed) else { return };

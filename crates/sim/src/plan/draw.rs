@@ -38,7 +38,8 @@ impl Plan {
             bursts(&mut of_moves, &people, &unlucky, &mut deeds);
             faults.extend(unlucky);
         }
-        let groups = groups::draw(&mut of_groups, busy_us, &people, &faults);
+        let groups = groups::draw(&mut of_groups, busy_us, (&people, pods.len()), &faults);
+        faults.extend(groups.faults);
         deeds.extend(groups.deeds);
         deeds.sort_by_key(|deed| deed.at);
         let mended = faults.iter().map(|fault| fault.at + fault.us).max().unwrap_or_default();

@@ -162,7 +162,10 @@ fn of_a_large_group_rows_are_written_and_then_those_who_are_there_are_told() {
     rig.flush();
     assert!(!rig.shard.is_flush_awaited(), "everything is written");
     let out = rig.done(Input::Signal(Signal::WatchGroup { by: THERE, group: team, on: true }));
-    let head = |head| (THERE, Signal::Head { group: team, to: THERE, head: ConvSeq(head) });
+    let head = |head| {
+        let items = OutboxSeq(2);
+        (THERE, Signal::Head { group: team, to: THERE, head: ConvSeq(head), items })
+    };
     assert_eq!(signals(&out), [head(1)]);
     let text = rig.group_message(remote(3), team, None);
     let out = rig.parcel(Parcel::Message(Arc::new(text)));

@@ -1,24 +1,24 @@
 use std::sync::Arc;
 
 use super::super::rig::{
-    PHONE, Rig, TABLET, THERE, deletes, delivered, local, ops, outcomes, remote, remote_group, told,
+    PHONE, Rig, THERE, deletes, delivered, local, ops, outcomes, remote, remote_group, told,
 };
 use super::*;
 use crate::clock::WallMs;
 use crate::entry::Op;
 use crate::group::{InGroup, Member, Place, Reach, Role, Settings};
 use crate::message::{Bodies, Parcel};
-use crate::seq::ClientSeq;
+use crate::seq::{ClientSeq, ConvSeq};
 use crate::shard::{Input, Send};
 
 const TEAM: u128 = 7;
 
-fn team() -> GroupId {
+pub(in super::super) fn team() -> GroupId {
     remote_group(TEAM)
 }
 
 /// A message of the team with its place, as its shard brings it.
-fn placed(
+pub(in super::super) fn placed(
     rig: &mut Rig,
     from: AccountId,
     at: u64,
@@ -31,14 +31,18 @@ fn placed(
     Message { group: Some(Box::new(group)), ..message }
 }
 
-fn bring(rig: &mut Rig, message: Message, members: Vec<AccountId>) -> Vec<Effect> {
+pub(in super::super) fn bring(
+    rig: &mut Rig,
+    message: Message,
+    members: Vec<AccountId>,
+) -> Vec<Effect> {
     let mut out = rig.parcel(Parcel::ForMembers(Arc::new(message), members));
     out.extend(rig.release());
     out
 }
 
 /// The team comes to be with these members, among others.
-fn found(rig: &mut Rig, reach: Reach, members: &[AccountId]) -> Vec<Effect> {
+pub(in super::super) fn found(rig: &mut Rig, reach: Reach, members: &[AccountId]) -> Vec<Effect> {
     let change = Change::Create(members.to_vec(), Settings::default());
     let message = placed(rig, remote(2), 1, reach, Some(change));
     bring(rig, message, members.to_vec())
@@ -51,22 +55,6 @@ fn say(rig: &mut Rig, at: u64, members: &[AccountId]) -> Vec<Effect> {
 
 fn membership(rig: &Rig, account: AccountId) -> Option<Membership> {
     rig.shard.account(account).and_then(|state| state.groups.get(&team()).copied())
-}
-
-fn heads(out: &[Effect], conn: Conn) -> Vec<u64> {
-    let head = |what| match what {
-        ToConn::Head { head, .. } => Some(head.0),
-        _ => None,
-    };
-    told(out, conn).into_iter().filter_map(head).collect()
-}
-
-fn watches(out: &[Effect]) -> Vec<bool> {
-    let watch = |effect: &Effect| match effect {
-        Effect::Signal { to: THERE, signal: Signal::WatchGroup { on, .. } } => Some(*on),
-        _ => None,
-    };
-    out.iter().filter_map(watch).collect()
 }
 
 #[test]
@@ -248,102 +236,6 @@ fn a_message_that_is_deleted_is_a_hole_for_every_member() {
         assert_eq!(holes, [false, true, false]);
     }
     assert!(rig.rows.logs[&(team(), ConvSeq(2))].bodies.is_empty());
-}
-
-#[test]
-fn who_is_in_a_large_group_and_there_is_told_its_newest_place() {
-    let mut rig = Rig::new();
-    let ann = rig.person(1);
-    rig.open(ann, TABLET);
-    let out = found(&mut rig, Reach::Pull, &[ann]);
-    assert!(watches(&out).is_empty(), "nobody is there");
-    let attach = rig.attach(ann, PHONE, 1);
-    let phone = attach.conn;
-    let out = rig.done(Input::Attach(attach));
-    assert_eq!(watches(&out), [true]);
-    let head = |n| Signal::Head { group: team(), to: super::super::rig::HERE, head: ConvSeq(n) };
-    let out = rig.done(Input::Signal(head(5)));
-    assert_eq!(heads(&out, phone), [5]);
-    let out = rig.done(Input::Signal(head(5)));
-    assert!(heads(&out, phone).is_empty(), "told once");
-    let tablet = rig.attach(ann, TABLET, 1);
-    let conn = tablet.conn;
-    let out = rig.done(Input::Attach(tablet));
-    assert_eq!((heads(&out, conn), watches(&out).len()), (vec![5], 0), "known here");
-    let out = rig.pass(limits::WATCH_RENEW_MS);
-    assert_eq!(watches(&out), [true], "renewed");
-    rig.done(Input::Detach { conn: phone });
-    let out = rig.done(Input::Detach { conn });
-    assert_eq!(watches(&out), [false], "nobody is there any more");
-}
-
-fn fetch(rig: &mut Rig, conn: Conn, corr: u32, after: u64) -> Vec<Effect> {
-    let fetch = LogFetch { group: team(), after: ConvSeq(after), upto: None, limit: 50 };
-    rig.done(Input::FetchLog { conn, corr, fetch })
-}
-
-fn asked(out: &[Effect]) -> Option<(u64, Option<u64>)> {
-    out.iter().find_map(|effect| match effect {
-        Effect::ReadLog { fetch, .. } => Some((fetch.after.0, fetch.upto.map(|upto| upto.0))),
-        _ => None,
-    })
-}
-
-#[test]
-fn a_member_reads_the_log_from_where_it_came_to_where_it_left() {
-    let mut rig = Rig::new();
-    let ann = rig.person(1);
-    let phone = rig.connect(ann, PHONE, 0);
-    let out = fetch(&mut rig, phone, 1, 0);
-    assert!(asked(&out).is_none());
-    assert!(matches!(
-        told(&out, phone)[..],
-        [ToConn::Result { answer: CallAnswer::Refused(Code::NotMember, _), .. }]
-    ));
-    let added = placed(&mut rig, remote(2), 9, Reach::Pull, Some(Change::Add(vec![ann])));
-    bring(&mut rig, added, vec![ann]);
-    assert_eq!(asked(&fetch(&mut rig, phone, 2, 0)), Some((9, None)));
-    let gone = placed(&mut rig, remote(2), 20, Reach::Pull, Some(Change::Remove(vec![ann])));
-    bring(&mut rig, gone, vec![ann]);
-    assert_eq!(asked(&fetch(&mut rig, phone, 3, 12)), Some((12, Some(20))));
-    let out = fetch(&mut rig, phone, 4, 20);
-    assert!(matches!(&told(&out, phone)[..],
-        [ToConn::LogPage { messages, more: false, .. }] if messages.is_empty()));
-}
-
-#[test]
-fn a_page_of_a_log_fits_a_frame_and_says_whether_there_is_more() {
-    let mut rig = Rig::new();
-    let ann = rig.person(1);
-    found(&mut rig, Reach::Pull, &[ann]);
-    let phone = rig.connect(ann, PHONE, 1);
-    let fetched = LogFetch { group: team(), after: ConvSeq(1), upto: None, limit: 50 };
-    let page = |rig: &mut Rig, corr, sizes: &[usize]| {
-        fetch(rig, phone, corr, 1);
-        let messages = sizes.iter().zip(2..).map(|(size, at)| {
-            let message = placed(rig, remote(2), at, Reach::Pull, None);
-            Arc::new(Message { bodies: Bodies::Shared(vec![1; *size].into()), ..message })
-        });
-        let messages = Some(messages.collect());
-        let fetch = fetched;
-        let out = rig.done(Input::LogRead { account: ann, conn: phone, corr, fetch, messages });
-        told(&out, phone).into_iter().find_map(|what| match what {
-            ToConn::LogPage { messages, more, .. } => Some((messages.len(), more)),
-            _ => None,
-        })
-    };
-    assert_eq!(page(&mut rig, 1, &[10, 10]), Some((2, false)));
-    assert_eq!(page(&mut rig, 2, &[60_000, 60_000, 60_000]), Some((2, true)));
-    assert_eq!(page(&mut rig, 3, &[10; 50]), Some((50, true)));
-    let out = {
-        fetch(&mut rig, phone, 4, 1);
-        let (fetch, messages) = (fetched, None);
-        rig.done(Input::LogRead { account: ann, conn: phone, corr: 4, fetch, messages })
-    };
-    assert!(matches!(
-        told(&out, phone)[..],
-        [ToConn::Result { answer: CallAnswer::Refused(Code::StoreUnavailable, _), .. }]
-    ));
 }
 
 #[test]

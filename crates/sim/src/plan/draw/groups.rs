@@ -1,11 +1,13 @@
 //! What people do in groups, from a seed.
 
 use super::{BEGIN, SECOND};
-use crate::plan::{Act, Deed, Fault, GroupAct, Roster};
+use crate::plan::{Act, Deed, Fault, GroupAct, Kind, Roster};
 use crate::random::Random;
 
 /// So many of a thousand worlds have groups.
 const WORLDS_PER_MILLE: u32 = 700;
+/// So many of a thousand groups put somebody out whose owner does not hear of it.
+const FAREWELLS_PER_MILLE: u32 = 300;
 /// How many accounts that do not exist are taken into groups.
 pub(crate) const NOBODIES: usize = 2;
 
@@ -15,13 +17,20 @@ pub(super) struct Groups {
     pub(super) inline_members: usize,
     pub(super) pushed_members: usize,
     pub(super) deeds: Vec<Deed>,
+    pub(super) faults: Vec<Fault>,
 }
 
-pub(super) fn draw(random: &mut Random, busy_us: u64, people: &[u8], faults: &[Fault]) -> Groups {
+pub(super) fn draw(
+    random: &mut Random,
+    busy_us: u64,
+    (people, pods): (&[u8], usize),
+    faults: &[Fault],
+) -> Groups {
     // Few people: for a group to be large, large must be little.
     let sizes = [(64, 5_000), (1, 5_000), (2, 3), (2, 4), (3, 5), (1, 2), (1, 1), (4, 6)];
     let (inline_members, pushed_members) = *random.pick(&sizes);
-    let mut groups = Groups { count: 0, inline_members, pushed_members, deeds: Vec::new() };
+    let mut groups =
+        Groups { count: 0, inline_members, pushed_members, deeds: Vec::new(), faults: Vec::new() };
     if !random.chance(WORLDS_PER_MILLE) {
         return groups;
     }
@@ -33,6 +42,7 @@ pub(super) fn draw(random: &mut Random, busy_us: u64, people: &[u8], faults: &[F
         draw.beginning(&mut groups.deeds);
         draw.life(busy_us, &mut groups.deeds);
         draw.bursts(faults, &mut groups.deeds);
+        draw.farewells(busy_us, pods, &mut groups);
     }
     groups
 }
@@ -136,6 +146,29 @@ impl Draw<'_> {
                 };
                 deeds.push(deed);
             }
+        }
+    }
+
+    /// Somebody is put out of it while their owner does not hear of it, and looks at what is said afterwards.
+    fn farewells(&mut self, busy_us: u64, pods: usize, groups: &mut Groups) {
+        if !self.random.chance(FAREWELLS_PER_MILLE) {
+            return;
+        }
+        let mut at = BEGIN + 2 * SECOND + self.random.between(0, busy_us);
+        let us = self.random.between(400_000, 2_500_000);
+        let pod = self.random.index(pods);
+        let other = (pod + 1 + self.random.index(pods - 1)) % pods;
+        groups.faults.push(Fault { at, us, kind: Kind::CutOwners { pod, other } });
+        let end = at + us;
+        let all = self.people.len();
+        let (out, person) = (self.random.index(all), self.random.index(all));
+        at += self.random.between(10_000, 200_000);
+        groups.deeds.push(self.by(self.maker, at, GroupAct::Remove { who: 1 << out }));
+        while at < end {
+            at += self.random.around(50_000);
+            let says = [self.maker, person][self.random.index(2)];
+            groups.deeds.push(self.by(says, at, GroupAct::Say { roster: Roster::Any }));
+            groups.deeds.push(self.by(out, at + 40_000, GroupAct::Pry));
         }
     }
 }
