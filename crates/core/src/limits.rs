@@ -116,6 +116,8 @@ pub const WATCHERS_MAX: usize = 4096;
 pub const WATCH_LEASE_MS: u64 = 60_000;
 /// The watcher's shard renews it this often.
 pub const WATCH_RENEW_MS: u64 = 20_000;
+/// Where nobody answered to a watch of a group, the watcher's shard asks again this often.
+pub const WATCH_ASK_AGAIN_MS: u64 = 1_000;
 /// Who leaves counts as there for this long: most come back at once, on another edge.
 pub const LEAVE_DEBOUNCE_MS: u64 = 1_000;
 /// A shard that changed its owner says nothing of who is not there for this long: its people are on

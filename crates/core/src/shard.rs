@@ -230,8 +230,8 @@ impl Shard {
             }
             Input::GroupLoadFailed { group } => self.group_load_failed(group),
             Input::GroupDamaged { group } => self.group_damaged(now, group, out),
-            Input::RosterRead { account, conn, corr, page } => {
-                self.roster_read((account, conn, corr), page, out);
+            Input::RosterRead { account, conn, corr, group, page } => {
+                self.roster_read((account, conn, corr), group, page, out);
             }
             Input::LogRead { account, conn, corr, fetch, messages } => {
                 self.log_read(now, (account, conn, corr), fetch, messages, out);

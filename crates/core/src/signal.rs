@@ -54,7 +54,8 @@ pub enum Signal {
         to: ShardId,
         /// Up to where.
         head: ConvSeq,
-        /// Behind which items of the group's shard to the one that is told: those below this number.
+        /// It counts once items of the group's shard below this number are taken by the one that is told:
+        /// they have every change of who is in it up to there.
         items: OutboxSeq,
     },
 }

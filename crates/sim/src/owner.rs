@@ -104,7 +104,7 @@ pub(crate) enum Next {
     FetchPlaces { shard: ShardId, asked: Fetching, points: Vec<HistoryPoint> },
     Bodies { shard: ShardId, items: Box<history::Apart> },
     Group { shard: ShardId, group: GroupId },
-    Roster { shard: ShardId, asked: groups::Asked, after: Option<AccountId> },
+    Roster { shard: ShardId, asked: groups::Asked, group: GroupId, after: Option<AccountId> },
     Log { shard: ShardId, asked: groups::Asked, fetch: LogFetch },
     EraseIndex { lane: u8, job: Box<FlushJob> },
     EraseLog { lane: u8, job: Box<FlushJob> },
@@ -360,8 +360,8 @@ impl World {
             }
             Next::Bodies { shard, items } => self.bodies_read(owner, shard, *items, answer),
             Next::Group { shard, group } => self.group_read(owner, shard, group, answer),
-            Next::Roster { shard, asked, after } => {
-                self.roster_read(owner, shard, (asked, after), answer);
+            Next::Roster { shard, asked, group, after } => {
+                self.roster_read(owner, shard, (asked, group, after), answer);
             }
             Next::Log { shard, asked, fetch } => {
                 self.log_read(owner, shard, (asked, fetch), answer);

@@ -295,6 +295,14 @@ impl Calls {
         times.min()
     }
 
+    /// The group whose log cannot be read now: whoever reads logs asks again, and reads others meanwhile.
+    fn log_put_off(&mut self, corr: u32, result: &wire::CallResult) -> Option<GroupId> {
+        let at = self.asked(corr).filter(|_| is_put_off(result.code))?;
+        let Asker::Log(group) = self.pending.get(at)?.asker else { return None };
+        self.pending.remove(at);
+        Some(group)
+    }
+
     /// Whose question this answers for good.
     fn answered(&mut self, now: MonoUs, corr: u32, result: &wire::CallResult) -> Option<Asker> {
         let again_ms = u64::from(result.retry_after_ms).max(RETRY_MS_MIN);
@@ -335,6 +343,10 @@ impl Session {
         out: &mut Vec<Effect>,
     ) -> Result<(), prost::DecodeError> {
         let result = wire::CallResult::decode(payload)?;
+        if let Some(group) = corr.and_then(|corr| self.calls.log_put_off(corr, &result)) {
+            self.log_later(now, group, u64::from(result.retry_after_ms));
+            return Ok(());
+        }
         match corr.and_then(|corr| self.calls.answered(now, corr, &result)) {
             Some(Asker::Application(id)) => {
                 out.push(Effect::Called { id, answer: from_wire(result) });

@@ -61,6 +61,15 @@ struct Reading {
     pauses: u32,
 }
 
+impl Reading {
+    /// Waits, longer each time, and at least so long.
+    fn pause(&mut self, now: MonoUs, least_us: u64) {
+        let pause = PAUSE_US << self.pauses.min(PAUSES_MAX);
+        self.due = MonoUs(now.0 + pause.min(PAUSE_US_MAX).max(least_us));
+        self.pauses += 1;
+    }
+}
+
 impl Logs {
     /// Reading goes on where the disk is.
     pub(super) fn new(known: Groups) -> Self {
@@ -155,7 +164,8 @@ impl Session {
             return;
         }
         let reading = reading.or_default();
-        if head > reading.head {
+        // The same one comes again from the next owner, who may have put a page off until it knew it.
+        if head >= reading.head {
             (reading.head, reading.pauses, reading.due) = (head, 0, now);
         }
     }
@@ -223,6 +233,13 @@ impl Session {
         self.logs.reading.remove(&group);
     }
 
+    /// The server cannot say now what is in the log: not before this time.
+    pub(super) fn log_later(&mut self, now: MonoUs, group: GroupId, after_ms: u64) {
+        let Some(reading) = self.logs.reading.get_mut(&group) else { return };
+        reading.asked = false;
+        reading.pause(now, after_ms * 1000);
+    }
+
     /// A page of a group's log.
     pub(super) fn log_read(
         &mut self,
@@ -255,9 +272,7 @@ impl Session {
             return Ok(());
         }
         // What a head names may come a moment later from another replica of the store.
-        let pause = PAUSE_US << reading.pauses.min(PAUSES_MAX);
-        reading.due = MonoUs(now.0 + pause.min(PAUSE_US_MAX));
-        reading.pauses += 1;
+        reading.pause(now, 0);
         reading.more = false;
         if reading.pauses >= PAUSES_MAX {
             reading.head = ConvSeq(0);

@@ -280,7 +280,7 @@ impl State {
             }
             Action::ReadRoster { shard, account, conn, corr, group, after } => {
                 let page = Some(self.rows.roster(group, after));
-                let input = Input::RosterRead { account, conn, corr, page };
+                let input = Input::RosterRead { account, conn, corr, group, page };
                 self.engine.input(now, shard, input, &mut self.actions);
             }
             Action::ReadLog { shard, account, conn, corr, fetch } => {

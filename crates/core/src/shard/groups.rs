@@ -348,7 +348,7 @@ impl Shard {
     }
 
     fn tell_head(&mut self, group: GroupId, to: ShardId, head: ConvSeq) {
-        let items = self.peers.get(&to).map_or(OutboxSeq(1), |peer| peer.out_next);
+        let items = self.peers.get(&to).map_or(OutboxSeq(1), |peer| peer.behind_changes_of(group));
         let signal = Signal::Head { group, to, head, items };
         self.after_all(Awaiting::Signal { to, signal });
     }

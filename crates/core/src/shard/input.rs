@@ -386,6 +386,8 @@ pub enum Input {
         conn: Conn,
         /// The correlation id of the answer.
         corr: u32,
+        /// Of which group.
+        group: GroupId,
         /// Nothing when the store did not answer; nothing in it when it has no such group.
         page: Option<Option<RosterPage>>,
     },

@@ -19,6 +19,7 @@ use super::Shard;
 use super::apply::{next_place, push_item};
 use super::effect::{CallAnswer, Effect, ToConn};
 use super::hot::Conn;
+use super::pulls::UNHEARD;
 use super::release::Awaiting;
 
 impl Shard {
@@ -121,13 +122,20 @@ impl Shard {
     pub(super) fn roster_read(
         &mut self,
         (account, conn, corr): (AccountId, Conn, u32),
+        group: GroupId,
         page: Option<Option<RosterPage>>,
         out: &mut Vec<Effect>,
     ) {
         if !self.is_asked((account, conn), corr) {
             return;
         }
+        // Of a large group it says no more than its log: see `fetch_log`.
+        let pulled = self.membership(account, group).is_some_and(|known| known.pulls.is_some());
+        let is_ahead = |page: &RosterPage| Some(page.version) > self.readable(group);
         match page {
+            Some(Some(page)) if pulled && is_ahead(&page) => {
+                refuse(conn, corr, Code::OwnerMoving, UNHEARD, out);
+            }
             None => refuse(conn, corr, Code::StoreUnavailable, "the store did not answer", out),
             Some(None) => refuse(conn, corr, Code::NoConversation, "no such group yet", out),
             Some(Some(page)) => {

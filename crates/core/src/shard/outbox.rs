@@ -6,9 +6,9 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::clock::{MonoUs, WallMs};
-use crate::id::ShardId;
+use crate::id::{GroupId, ShardId};
 use crate::limits;
-use crate::message::Parcel;
+use crate::message::{Address, Parcel};
 use crate::mutation::{self, Mutation};
 use crate::seq::{OutboxSeq, ShardSeq};
 
@@ -98,6 +98,19 @@ impl Peer {
     /// How many items are without confirmation.
     pub(super) fn backlog(&self) -> u64 {
         self.out_confirmed.next().until(self.out_next)
+    }
+
+    /// The first number behind every item to it that changes who is in a group. One that is not here any
+    /// more was confirmed there, so nothing else is waited for.
+    pub(super) fn behind_changes_of(&self, group: GroupId) -> OutboxSeq {
+        let changes = |item: &&OutboxItem| match &item.parcel {
+            Parcel::ForMembers(message, _) => {
+                message.to == Address::Group(group) && message.change().is_some()
+            }
+            _ => false,
+        };
+        let last = self.queue.iter().rev().find(changes).map(|item| item.seq.next());
+        last.unwrap_or_default().max(self.out_confirmed.next())
     }
 
     /// Adds an item. A replay may bring one that the peer's row counts already: the row of a young

@@ -21,7 +21,8 @@ use super::effect::{Effect, ToConn};
 use super::hot::{Conn, Hot};
 use super::members::refuse;
 
-const UNHEARD: &str = "how far the group's log goes is not known here yet: ask again in a moment";
+pub(super) const UNHEARD: &str =
+    "how far the group's log goes is not known here yet: ask again in a moment";
 
 /// A page of a group's log, as a device asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +42,14 @@ pub struct LogFetch {
 pub(super) struct Pulls {
     members: BTreeMap<GroupId, BTreeSet<AccountId>>,
     heads: BTreeMap<GroupId, Heads>,
+    /// Groups of each shard with a head that waits for items of it.
+    waiting: BTreeMap<ShardId, BTreeSet<GroupId>>,
     renew_at: MonoUs,
+    ask_again_at: MonoUs,
 }
 
 /// How far the log of a group goes, as its shard told.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Heads {
     /// Up to here members may read.
     readable: Option<ConvSeq>,
@@ -94,7 +98,7 @@ impl Shard {
         // Up to where it left; and while it has not, only as far as it would be known here if it had.
         let upto = match known.until {
             None if known.pulls.is_some() && !mutation::is_on(Mutation::G5) => {
-                match self.pulls.heads.get(&fetch.group).and_then(|heads| heads.readable) {
+                match self.readable(fetch.group) {
                     Some(head) => Some(head),
                     None => return refuse(conn, corr, Code::OwnerMoving, UNHEARD, out),
                 }
@@ -103,6 +107,11 @@ impl Shard {
         };
         let places = Membership { until: upto, ..known }.readable(fetch.after);
         self.read_log((conn, corr), places, fetch, out);
+    }
+
+    /// Up to where members of a large group may read; nothing while that is not known here.
+    pub(super) fn readable(&self, group: GroupId) -> Option<ConvSeq> {
+        self.pulls.heads.get(&group)?.readable
     }
 
     fn read_log(
@@ -184,8 +193,7 @@ impl Shard {
             members.insert(account);
             if first {
                 self.watch_group(*group, true, out);
-            } else if let Some(head) = self.pulls.heads.get(group).and_then(|heads| heads.readable)
-            {
+            } else if let Some(head) = self.readable(*group) {
                 self.tell_head_to(account, *group, head);
             }
         }
@@ -208,13 +216,20 @@ impl Shard {
         self.pulls.members.keys().map(|group| group.shard(self.key.count))
     }
 
-    /// Renews what is watched.
+    /// Renews what is watched. Whoever was asked and told nothing may not have heard it.
     pub(super) fn renew_group_watches(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
-        if now >= self.pulls.renew_at {
+        let all = now >= self.pulls.renew_at;
+        if !all && now < self.pulls.ask_again_at {
+            return;
+        }
+        let Pulls { members, heads, .. } = &self.pulls;
+        let is_told = |group| heads.get(group).is_some_and(|heads| *heads != Heads::default());
+        for group in members.keys().filter(|group| all || !is_told(*group)) {
+            self.watch_group(*group, true, out);
+        }
+        self.pulls.ask_again_at = MonoUs(now.0 + limits::WATCH_ASK_AGAIN_MS * 1000);
+        if all {
             self.pulls.renew_at = MonoUs(now.0 + limits::WATCH_RENEW_MS * 1000);
-            for group in self.pulls.members.keys() {
-                self.watch_group(*group, true, out);
-            }
         }
     }
 
@@ -229,12 +244,9 @@ impl Shard {
 
     /// Items of a shard were taken: members may read what was told behind them.
     pub(super) fn read_on_from(&mut self, from: ShardId) {
-        let count = self.key.count;
-        let waits = |(group, heads): (&GroupId, &Heads)| {
-            (heads.next.is_some() && group.shard(count) == from).then_some(*group)
-        };
-        let groups: Vec<_> = self.pulls.heads.iter().filter_map(waits).collect();
-        groups.into_iter().for_each(|group| self.read_on(group));
+        for group in self.pulls.waiting.remove(&from).unwrap_or_default() {
+            self.read_on(group);
+        }
     }
 
     fn read_on(&mut self, group: GroupId) {
@@ -242,7 +254,12 @@ impl Shard {
         let taken = self.peers.get(&from).map_or(OutboxSeq(1), |peer| peer.in_next);
         let taken = if mutation::is_on(Mutation::G5) { OutboxSeq(u64::MAX) } else { taken };
         let Some(heads) = self.pulls.heads.get_mut(&group) else { return };
-        let Some(head) = heads.take(taken).then_some(heads.readable).flatten() else { return };
+        let reads_on = heads.take(taken);
+        let (head, waits) = (heads.readable, heads.next.is_some());
+        if waits {
+            self.pulls.waiting.entry(from).or_default().insert(group);
+        }
+        let Some(head) = head.filter(|_| reads_on) else { return };
         let members = self.pulls.members.get(&group).cloned().unwrap_or_default();
         for account in members {
             if self.membership(account, group).is_some_and(|known| known.until.is_none()) {

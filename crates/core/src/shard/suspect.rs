@@ -268,8 +268,8 @@ impl Shard {
             Input::Fetched { account, conn, corr, fetch, .. } => {
                 Input::Fetched { account, conn, corr, fetch, page: None }
             }
-            Input::RosterRead { account, conn, corr, .. } => {
-                Input::RosterRead { account, conn, corr, page: None }
+            Input::RosterRead { account, conn, corr, group, .. } => {
+                Input::RosterRead { account, conn, corr, group, page: None }
             }
             Input::LogRead { account, conn, corr, fetch, .. } => {
                 Input::LogRead { account, conn, corr, fetch, messages: None }

@@ -45,7 +45,7 @@ impl World {
         &mut self,
         owner: usize,
         shard: ShardId,
-        (asked, after): (Asked, Option<AccountId>),
+        (asked, group, after): (Asked, GroupId, Option<AccountId>),
         answer: Result<Answer, Failed>,
     ) {
         let page = answer.ok().map(|answer| {
@@ -60,7 +60,7 @@ impl World {
             Some(RosterPage { head, version, reach, settings, members, next })
         });
         let Asked { account, conn, corr, .. } = asked;
-        self.feed(owner, shard, Input::RosterRead { account, conn, corr, page });
+        self.feed(owner, shard, Input::RosterRead { account, conn, corr, group, page });
     }
 
     /// Places of a log as far as none is missing: one that is not there yet is not passed over.

@@ -106,7 +106,7 @@ impl World {
             }
             Action::ReadRoster { shard, account, conn, corr, group, after } => {
                 let asked = Asked { account, conn, corr };
-                self.read(owner, Query::Group(group), Next::Roster { shard, asked, after });
+                self.read(owner, Query::Group(group), Next::Roster { shard, asked, group, after });
             }
             Action::ReadLog { shard, account, conn, corr, fetch } => {
                 let asked = Asked { account, conn, corr };

@@ -17,7 +17,7 @@ pub(super) enum OfGroup {
     /// A group was read, or not.
     Loaded { group: GroupId, state: Result<Option<Group>, StoreError> },
     /// A part of a roster was read, or not.
-    Roster { asked: Asked, page: Result<Option<RosterPage>, StoreError> },
+    Roster { asked: Asked, group: GroupId, page: Result<Option<RosterPage>, StoreError> },
     /// A part of a log was read, or not.
     Log { asked: Asked, fetch: LogFetch, messages: Result<Vec<Arc<Message>>, StoreError> },
 }
@@ -52,7 +52,7 @@ impl Lane {
         self.jobs.push(Box::pin(async move {
             let _permit = permits.acquire().await;
             let page = store.roster(group, after).await;
-            Done::OfGroup { shard, done: OfGroup::Roster { asked, page } }
+            Done::OfGroup { shard, done: OfGroup::Roster { asked, group, page } }
         }));
     }
 
@@ -69,11 +69,11 @@ impl Lane {
     pub(super) fn finish_of_group(&mut self, shard: ShardId, done: OfGroup) {
         let input = match done {
             OfGroup::Loaded { group, state } => group_read(&self.deps.metrics, shard, group, state),
-            OfGroup::Roster { asked: Asked { account, conn, corr }, page } => {
+            OfGroup::Roster { asked: Asked { account, conn, corr }, group, page } => {
                 if let Err(error) = &page {
                     tracing::warn!(%error, %shard, "a roster could not be read");
                 }
-                Input::RosterRead { account, conn, corr, page: page.ok() }
+                Input::RosterRead { account, conn, corr, group, page: page.ok() }
             }
             OfGroup::Log { asked: Asked { account, conn, corr }, fetch, messages } => {
                 if let Err(error) = &messages {

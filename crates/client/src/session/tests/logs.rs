@@ -214,6 +214,38 @@ fn what_is_put_off_is_asked_again_and_what_is_refused_is_not() {
 }
 
 #[test]
+fn a_log_that_is_put_off_keeps_no_other_waiting_and_a_head_ends_the_wait() {
+    let mut rig = Rig::open(start(), &welcome());
+    let of = |group: u8, mut message: wire::Incoming| {
+        message.in_group.as_mut().unwrap().group = vec![group; 16].into();
+        message
+    };
+    rig.server(FrameType::Deliver, &deliver(11, (7..=9).map(|n| of(n, joins(5))).collect()));
+    let told = |rig: &mut Rig, group: u8| {
+        let head = wire::GroupHead { group: vec![group; 16].into(), head: 6 };
+        let kind = Some(wire::signal::Kind::Head(head));
+        rig.server(FrameType::Signal, &wire::Signal { kind });
+    };
+    rig.take_sent();
+    (7..=9).for_each(|group| told(&mut rig, group));
+    let asked = fetches(&mut rig);
+    assert_eq!(asked.len(), 2, "so many at a time");
+    let later = wire::CallResult { code: 5001, retry_after_ms: 300, ..Default::default() };
+    for (_, corr) in asked {
+        rig.server_corr(FrameType::CallResult, Some(corr), &later);
+    }
+    let third = fetches(&mut rig);
+    assert_eq!(third.len(), 1, "the third is read meanwhile");
+    let page = wire::LogPage { messages: vec![of(9, message(ADA, 6, None, true))], more: false };
+    answer(&mut rig, third[0].1, &page);
+    assert_eq!((logged(&rig), fetches(&mut rig)), (vec![6], vec![]));
+    told(&mut rig, 7);
+    assert_eq!(fetches(&mut rig).len(), 1, "it is known now how far it goes");
+    assert_eq!(rig.pass_until_due(1_000), 300);
+    assert_eq!(fetches(&mut rig).len(), 1);
+}
+
+#[test]
 fn an_application_that_lags_is_not_read_for() {
     let mut rig = member();
     rig.eager = false;

@@ -262,7 +262,13 @@ fn a_roster_is_for_members_only() {
         members: vec![(ann, Member { role: Role::Member, since: ConvSeq(1) })],
         next: None,
     };
-    let read = Input::RosterRead { account: ann, conn: phone, corr: 2, page: Some(Some(page)) };
+    let read = Input::RosterRead {
+        account: ann,
+        conn: phone,
+        corr: 2,
+        group: team(),
+        page: Some(Some(page)),
+    };
     let out = rig.done(read.clone());
     assert!(matches!(
         told(&out, phone)[..],

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::super::members::tests::{bring, found, placed, team};
 use super::super::rig::{HERE, PHONE, Rig, TABLET, THERE, remote, told};
 use super::*;
-use crate::group::{Change, Reach};
+use crate::group::{Change, Reach, RosterPage, Settings};
 use crate::message::Bodies;
 use crate::shard::Input;
 use crate::shard::effect::CallAnswer;
@@ -74,6 +74,48 @@ fn nobody_reads_on_before_those_who_left_have_heard_so() {
     assert_eq!((heads(&out, anns), heads(&out, bens)), (vec![], vec![5]));
     assert_eq!(asked(&fetch(&mut rig, anns, 3, 0)), Some((1, Some(3))));
     assert_eq!(asked(&fetch(&mut rig, bens, 1, 0)), Some((1, Some(5))));
+}
+
+#[test]
+fn a_roster_says_nothing_of_later_places_either() {
+    let mut rig = Rig::new();
+    let ann = rig.person(1);
+    found(&mut rig, Reach::Pull, &[ann]);
+    let phone = rig.connect(ann, PHONE, 1);
+    tell(&mut rig, 3, 0);
+    let codes = [(3, true), (4, false)].map(|(version, fits)| {
+        let corr = u32::from(fits);
+        rig.done(Input::Roster { conn: phone, corr, group: team(), after: None });
+        let page = RosterPage {
+            head: ConvSeq(9),
+            version: ConvSeq(version),
+            reach: Reach::Pull,
+            settings: Settings::default(),
+            members: Vec::new(),
+            next: None,
+        };
+        let page = Some(Some(page));
+        let out =
+            rig.done(Input::RosterRead { account: ann, conn: phone, corr, group: team(), page });
+        match &told(&out, phone)[..] {
+            [ToConn::Result { answer: CallAnswer::Roster(_), .. }] => None,
+            [ToConn::Result { answer: CallAnswer::Refused(code, _), .. }] => Some(*code),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(codes, [None, Some(Code::OwnerMoving)]);
+}
+
+#[test]
+fn a_watch_that_nobody_answers_is_taken_again_soon() {
+    let mut rig = Rig::new();
+    let ann = rig.person(1);
+    found(&mut rig, Reach::Pull, &[ann]);
+    rig.connect(ann, PHONE, 1);
+    assert_eq!(watches(&rig.pass(limits::WATCH_ASK_AGAIN_MS)), [true]);
+    assert_eq!(watches(&rig.pass(limits::WATCH_ASK_AGAIN_MS)), [true]);
+    tell(&mut rig, 3, 9);
+    assert!(watches(&rig.pass(limits::WATCH_ASK_AGAIN_MS)).is_empty(), "it waits for items");
 }
 
 #[test]
