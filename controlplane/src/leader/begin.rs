@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iris_coord::{CoordError, Guard, Versioned};
-use iris_core::id::SessionId;
+use iris_core::id::{SessionId, ShardId};
 use iris_core::ranges::ShardRange;
 use iris_proto::control::Placement;
 use iris_proto::coordinated::{Assignment, Move, Placement as StoredPlacement, Session};
@@ -50,13 +50,16 @@ pub async fn lead(
     tasks: &Tasks,
 ) -> Result<Arc<Leader>, BeginError> {
     let now = deps.clock.now().mono;
-    let wishes = read_wishes(&deps).await?;
+    let placement = read_placement(&deps).await?;
+    let unknown = || Wishes { expected_owners: deps.expected_owners, ..Wishes::default() };
+    let wishes = placement.as_ref().map_or_else(unknown, |sent| wishes_from(&deps, sent));
     let mut model = Model::new(deps.count, now, wishes);
     read_dead(&deps, &mut model).await?;
     let sessions_at = read_sessions(&deps, &mut model).await?;
     read_heads(&deps, &mut model).await?;
     let written = read_assignments(&deps).await?;
     let moves = read_moves(&deps).await?;
+    let operator_term = newest_term(&moves, placement.as_ref());
     let leader = Arc::new(Leader {
         board: Mutex::new(RouteBoard::new(deps.count)),
         deps,
@@ -68,7 +71,7 @@ pub async fn lead(
         woken: Notify::new(),
         written: Mutex::new(written),
         moves: Mutex::new(moves),
-        operator_term: Mutex::new(0),
+        operator_term: Mutex::new(operator_term),
         report: Mutex::new(None),
         edges: Mutex::new(0),
         tasks: tasks.clone(),
@@ -152,7 +155,7 @@ async fn read_assignments(deps: &Deps) -> Result<BTreeMap<SessionId, (u64, Assig
     Ok(written)
 }
 
-async fn read_moves(deps: &Deps) -> Result<BTreeMap<iris_core::id::ShardId, Move>, CoordError> {
+async fn read_moves(deps: &Deps) -> Result<BTreeMap<ShardId, Move>, CoordError> {
     let (found, _) = deps.coord.list(keys::MOVES).await?;
     let mut moves = BTreeMap::new();
     for found in found {
@@ -165,15 +168,18 @@ async fn read_moves(deps: &Deps) -> Result<BTreeMap<iris_core::id::ShardId, Move
     Ok(moves)
 }
 
-async fn read_wishes(deps: &Deps) -> Result<Wishes, CoordError> {
-    let mut wishes = Wishes { expected_owners: deps.expected_owners, ..Wishes::default() };
-    if let Some(found) = deps.coord.get(keys::PLACEMENT).await?
-        && let Ok(stored) = StoredPlacement::decode(&found.value[..])
-        && let Ok(placement) = Placement::decode(stored.value)
-    {
-        wishes = wishes_from(deps, &placement);
-    }
-    Ok(wishes)
+/// The newest term of an operator that ordered anything. Owners refuse earlier ones, of this leader's own
+/// orders, too.
+fn newest_term(moves: &BTreeMap<ShardId, Move>, placement: Option<&Placement>) -> u64 {
+    let of_moves = moves.values().map(|stored| stored.operator_term);
+    of_moves.chain(placement.map(|sent| sent.operator_term)).max().unwrap_or_default()
+}
+
+/// What an operator last sent of placement.
+async fn read_placement(deps: &Deps) -> Result<Option<Placement>, CoordError> {
+    let found = deps.coord.get(keys::PLACEMENT).await?;
+    let stored = found.and_then(|found| StoredPlacement::decode(&found.value[..]).ok());
+    Ok(stored.and_then(|stored| Placement::decode(stored.value).ok()))
 }
 
 /// What the operator sent of the shard map, as the model takes it.

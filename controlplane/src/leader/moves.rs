@@ -1,6 +1,7 @@
 //! Planned moves: one at a time for each shard, in etcd from the first step on. The hand-off itself is
 //! between the two owners; a leader that goes away in the middle cannot lengthen it.
 
+mod leave;
 mod run;
 
 use std::sync::Arc;
@@ -14,9 +15,6 @@ use iris_proto::coordinated_keys as keys;
 use prost::Message as _;
 
 use super::Leader;
-
-/// Moves of a session that wants to end that run at once.
-const LEAVING_AT_ONCE: usize = 4;
 
 /// A move that somebody asks for.
 #[derive(Debug, Clone)]
@@ -33,6 +31,8 @@ pub struct MoveOrder {
     pub target_pod: String,
     /// How long the source may refuse sends.
     pub max_fence_ms: u32,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
     /// The term of the operator that asks.
     pub operator_term: u64,
 }
@@ -93,7 +93,7 @@ impl Leader {
             source_pod: order.source_pod.clone(),
             target_pod: order.target_pod.clone(),
             phase: MovePhase::Preparing.into(),
-            attempts: 1,
+            attempts: order.attempt,
             operator_term: order.operator_term,
             max_fence_ms: order.max_fence_ms,
             ..Move::default()
@@ -156,6 +156,14 @@ impl Leader {
         Ok(())
     }
 
+    /// How long writes paused in the newest moves of all shards: nine of ten took no longer. 0 while there
+    /// was none.
+    pub(crate) fn expected_fence_ms(&self) -> u32 {
+        let moves = self.moves.lock();
+        let committed = |known: &&Move| known.phase == i32::from(MovePhase::Committed);
+        nine_of_ten(moves.values().filter(committed).map(|known| known.fence_ms).collect())
+    }
+
     /// The newest move of a shard.
     pub(crate) fn known_move(&self, shard: ShardId) -> Option<Move> {
         self.moves.lock().get(&shard).cloned()
@@ -202,28 +210,8 @@ impl Leader {
 
     /// Moves the shards of sessions that want to end, a few at a time.
     pub(super) fn empty_leaving(self: &Arc<Self>) {
-        let orders: Vec<_> = self.see(|model| {
-            let leaving = model.members().iter().filter(|(_, member)| member.leaving);
-            let moving = model.count().shards().filter(|shard| model.is_moving(*shard)).count();
-            let free = LEAVING_AT_ONCE.saturating_sub(moving);
-            leaving
-                .flat_map(|(id, _)| model.new_homes(*id))
-                .filter(|(shard, _)| !model.is_moving(*shard))
-                .take(free)
-                .filter_map(|(shard, to)| {
-                    let (source, epoch) = model.serving(shard)?;
-                    Some(MoveOrder {
-                        id: format!("leave-{shard}-e{epoch}"),
-                        shard,
-                        epoch,
-                        source_pod: model.members().get(&source)?.about.pod.clone(),
-                        target_pod: model.members().get(&to)?.about.pod.clone(),
-                        max_fence_ms: 2_000,
-                        operator_term: *self.operator_term.lock(),
-                    })
-                })
-                .collect()
-        });
+        let (term, now) = (*self.operator_term.lock(), self.deps.clock.now().wall);
+        let orders = self.see(|model| leave::next(model, &self.moves.lock(), term, now));
         for order in orders {
             let leader = Arc::clone(self);
             self.tasks.spawn("leave", async move {
@@ -233,6 +221,13 @@ impl Leader {
             });
         }
     }
+}
+
+/// What nine of ten are no greater than; 0 of none.
+fn nine_of_ten(mut values: Vec<u32>) -> u32 {
+    values.sort_unstable();
+    let at = (values.len() * 9).div_ceil(10).saturating_sub(1);
+    values.get(at).copied().unwrap_or_default()
 }
 
 /// Whether a move is over.
@@ -253,5 +248,18 @@ fn state_of(known: &Move) -> MoveState {
         fence_ms: known.fence_ms,
         refused: known.refused,
         attempts: known.attempts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nine_of_ten_moves_took_is_expected_of_the_next() {
+        assert_eq!(nine_of_ten(Vec::new()), 0);
+        assert_eq!(nine_of_ten(vec![40]), 40);
+        assert_eq!(nine_of_ten((1..=10).rev().collect()), 9);
+        assert_eq!(nine_of_ten((1..=100).collect()), 90);
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 const SECOND: u64 = 1_000_000;
 
-fn session(n: u8) -> SessionId {
+pub(crate) fn session(n: u8) -> SessionId {
     SessionId::from_random([n; 16])
 }
 
@@ -22,13 +22,13 @@ fn about(pod: &str, started_at_ms: u64) -> About {
 }
 
 /// A region of three owners that serve everything.
-struct World {
-    model: Model,
-    now: MonoUs,
+pub(crate) struct World {
+    pub(crate) model: Model,
+    pub(crate) now: MonoUs,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wishes = Wishes { expected_owners: 3, ..Wishes::default() };
         let model = Model::new(ShardCount::new(64).unwrap(), MonoUs(0), wishes);
         let mut world = Self { model, now: MonoUs(0) };

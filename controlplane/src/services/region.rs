@@ -38,6 +38,8 @@ impl RegionService {
     }
 }
 
+const DEPOSED: &str = "a later operator took over";
+
 #[tonic::async_trait]
 impl Region for RegionService {
     async fn describe(
@@ -65,7 +67,7 @@ impl Region for RegionService {
         let leader = self.leader(&request)?;
         let request = request.into_inner();
         if !leader.accept_operator(request.operator_term) {
-            return Err(Status::permission_denied("a later operator took over"));
+            return Err(Status::permission_denied(DEPOSED));
         }
         let shard = shard(&leader, request.shard)?;
         let id = request.move_id.clone();
@@ -76,6 +78,7 @@ impl Region for RegionService {
             source_pod: request.source_pod,
             target_pod: request.target_pod,
             max_fence_ms: request.max_fence_ms.clamp(50, 60_000),
+            attempt: 1,
             operator_term: request.operator_term,
         };
         match leader.begin_move(order).await {
@@ -105,7 +108,7 @@ impl Region for RegionService {
         let leader = self.leader(&request)?;
         let request = request.into_inner();
         if !leader.accept_operator(request.operator_term) {
-            return Err(Status::permission_denied("a later operator took over"));
+            return Err(Status::permission_denied(DEPOSED));
         }
         let shard = shard(&leader, request.shard)?;
         let aborted = leader.abort_move(shard, &request.move_id).await;
@@ -129,6 +132,10 @@ impl Region for RegionService {
     ) -> Result<Response<PlacementReply>, Status> {
         let leader = self.leader(&request)?;
         let placement = request.into_inner();
+        // Operators of versions before do not say.
+        if placement.operator_term > 0 && !leader.accept_operator(placement.operator_term) {
+            return Err(Status::permission_denied(DEPOSED));
+        }
         let stored = StoredPlacement {
             generation: placement.generation,
             value: placement.encode_to_vec().into(),
@@ -170,8 +177,9 @@ async fn await_move(leader: &Leader, shard: ShardId, id: &str) -> MoveState {
 
 /// Whether a move could run now, and what it would touch.
 fn plan(leader: &Leader, shard: ShardId, target_pod: &str) -> PlanMoveReply {
+    let predicted_fence_ms = leader.expected_fence_ms();
     leader.see(|model| {
-        let mut reply = PlanMoveReply::default();
+        let mut reply = PlanMoveReply { predicted_fence_ms, ..PlanMoveReply::default() };
         match model.serving(shard) {
             None => reply.problems.push(format!("nobody serves shard {shard} at the moment")),
             Some((source, epoch)) => {
@@ -181,7 +189,6 @@ fn plan(leader: &Leader, shard: ShardId, target_pod: &str) -> PlanMoveReply {
                 let share = u64::try_from(member.serving.len().max(1)).unwrap_or(1);
                 reply.accounts = member.load.1 / share;
                 reply.connections = member.load.2 / share;
-                reply.predicted_fence_ms = 30;
                 if reply.source_pod == target_pod {
                     reply.problems.push(format!("{target_pod} serves shard {shard} already"));
                 }

@@ -19,10 +19,12 @@ use super::super::Leader;
 const PREPARE_PATIENCE: Duration = Duration::from_secs(5);
 /// Beyond the fence's own limit, an answer of the source is waited for so long.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(8);
-/// After a hand-off without an answer, its outcome is looked for so long.
+/// After a hand-off without an answer, the shard is kept for its target so long.
 const OUTCOME_PATIENCE: Duration = Duration::from_secs(20);
-/// And so often.
+/// So often its outcome is looked for.
 const OUTCOME_POLL: Duration = Duration::from_millis(100);
+/// And later on.
+const OUTCOME_POLL_LATE: Duration = Duration::from_secs(1);
 
 /// How a step failed: the machine's word for it, and the people's.
 struct Failed(&'static str, String);
@@ -199,10 +201,12 @@ impl Leader {
     }
 
     /// What became of a hand-off, by the store: the target has it, or somebody else does, or the source
-    /// still has it, or died with it.
+    /// still has it, or died with it. Looked for until it is known: a move that nobody knows the outcome of is
+    /// neither a success nor a failure, and no other move of the shard begins.
     async fn find_outcome(&self, shard: ShardId, stored: &Move) -> Result<ReleaseReply, Failed> {
         let deadline = tokio::time::Instant::now() + OUTCOME_PATIENCE;
         let source_epoch = Epoch(stored.epoch);
+        let mut let_go = false;
         loop {
             if let Ok(Some(row)) = self.deps.store.epoch_head(self.shard_ref(shard)).await {
                 self.change(|model| model.found(shard, row));
@@ -226,7 +230,7 @@ impl Leader {
                     let text = "the source did not release the shard and serves on".to_owned();
                     return Err(Failed("SourceNotReady", text));
                 }
-                if row.released_block.is_some() {
+                if row.released_block.is_some() && !let_go {
                     // Nobody claimed it yet: it is assigned to the target.
                     let target = SessionId::from_bytes(&stored.target_session).ok();
                     self.change(|model| {
@@ -235,12 +239,13 @@ impl Leader {
                     });
                 }
             }
-            if tokio::time::Instant::now() >= deadline {
-                let text =
-                    "the outcome could not be found out; the shard is looked after".to_owned();
-                return Err(Failed("Unknown", text));
+            if !let_go && tokio::time::Instant::now() >= deadline {
+                tracing::warn!(%shard, move_id = stored.move_id, "the outcome is not known yet");
+                let_go = true;
+                // Whoever should have the shard may take it, whatever became of the move.
+                self.change(|model| model.end_move(shard, None));
             }
-            tokio::time::sleep(OUTCOME_POLL).await;
+            tokio::time::sleep(if let_go { OUTCOME_POLL_LATE } else { OUTCOME_POLL }).await;
         }
     }
 }
