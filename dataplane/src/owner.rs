@@ -8,6 +8,7 @@ mod fence;
 mod held;
 mod inputs;
 mod lane;
+mod leave;
 mod membership;
 mod metrics;
 mod moves;

@@ -89,6 +89,7 @@ fn owner_config(pod: &PodArgs, booted: &Booted) -> OwnerConfig {
             rates: Rates::of_devices(booted.settings.limits.sends_per_second),
             groups: Sizes::default(),
         },
+        leave_for: Duration::from_secs(booted.settings.leave_seconds.into()),
         password_memory_kib: PASSWORD_MEMORY_KIB,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

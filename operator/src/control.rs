@@ -219,6 +219,7 @@ impl ControlPlanes {
         region: &RegionName,
         placement: Placement,
     ) -> Result<(), ControlError> {
+        let placement = Placement { operator_term: self.term, ..placement };
         let ask = |mut client: RegionClient<Channel>| {
             let request = timed(placement.clone(), DEADLINE);
             async move { client.set_placement(request).await }

@@ -13,6 +13,9 @@ use crate::pods::{CASSANDRA_PATH, CASSANDRA_TLS_PATH, ETCD_TLS_PATH};
 /// The key in ConfigMaps.
 pub const FILE: &str = "config.json";
 
+/// Of the grace that a pod has to end, what is left after the shards have gone.
+const LAST_SECONDS: u32 = 5;
+
 /// The settings of a region's pods; those of a pool's edges say how they let clients go.
 pub fn build(
     cluster: &IrisCluster,
@@ -53,6 +56,7 @@ pub fn build(
             connections_per_second: pool.spec.drain.connections_per_second,
             timeout_seconds: pool.spec.drain.timeout_seconds,
         }),
+        leave_seconds: region.spec.owners.grace_seconds.saturating_sub(LAST_SECONDS).max(1),
         namespace,
         cluster: name,
         region: region_name,
@@ -67,9 +71,10 @@ pub fn text(settings: &Settings) -> Result<String, Error> {
 }
 
 /// A digest of what a process reads once: a change of it needs a restart. How many owners there are is
-/// not among it.
+/// not among it, nor how long they may take to leave: the template of their pods has that.
 pub fn digest(settings: &Settings) -> Result<String, Error> {
-    let read_once = Settings { owners: 0, ..settings.clone() };
+    let leave_seconds = config::leave_seconds();
+    let read_once = Settings { owners: 0, leave_seconds, ..settings.clone() };
     crate::rollout::inputs(&[&read_once])
 }
 

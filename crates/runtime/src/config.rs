@@ -74,6 +74,20 @@ pub struct Settings {
     /// How edges let their clients go when they end.
     #[serde(default)]
     pub drain: Drain,
+    /// For how many seconds an owner that ends waits until others have its shards. The default is not
+    /// written: it is what versions do that do not know of this.
+    #[serde(default = "leave_seconds", skip_serializing_if = "is_leave_seconds")]
+    pub leave_seconds: u32,
+}
+
+/// See [`Settings::leave_seconds`].
+pub const fn leave_seconds() -> u32 {
+    25
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls takes a reference")]
+const fn is_leave_seconds(seconds: &u32) -> bool {
+    *seconds == leave_seconds()
 }
 
 /// How an edge lets its clients go when it ends.

@@ -158,6 +158,7 @@ async fn owner(ground: Arc<Ground>, pod: String) -> anyhow::Result<()> {
             shard_count: ground.count,
             home_gen: ground.home_gen,
             policy: Policy { history: true, rates: Rates::default(), groups: Sizes::default() },
+            leave_for: Duration::from_secs(25),
             password_memory_kib: PASSWORD_MEMORY_KIB,
             version: "simulated".to_owned(),
         },

@@ -1,5 +1,7 @@
 //! What an owner is told about itself and its region.
 
+use std::time::Duration;
+
 use iris_core::id::ShardCount;
 use iris_core::seq::HomeGen;
 use iris_core::shard::Policy;
@@ -25,6 +27,8 @@ pub struct OwnerConfig {
     pub home_gen: HomeGen,
     /// What people chose for all shards.
     pub policy: Policy,
+    /// For how long at most it waits until others have its shards, when it is asked to end.
+    pub leave_for: Duration,
     /// Argon2id, in KiB of memory; see `password`.
     pub password_memory_kib: u32,
     /// This program's version, shown in the map's status.

@@ -100,9 +100,9 @@ impl Held {
         serving.collect()
     }
 
-    /// Whether there is nothing left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.shards.lock().is_empty()
+    /// How many shards it is about.
+    pub(super) fn count(&self) -> usize {
+        self.shards.lock().len()
     }
 
     /// Why shards that should be here are not.

@@ -33,6 +33,7 @@ use super::fence::{Covered, FenceReader, Sight};
 use super::held::Held;
 use super::inputs::{LANE_QUEUE, LaneHandle, Lanes};
 use super::lane::{Lane, LaneDeps};
+use super::leave;
 use super::membership::Membership;
 use super::metrics::OwnerMetrics;
 use super::moves::Moves;
@@ -47,8 +48,6 @@ use crate::token::{SigningKeys, Tokens};
 const FLUSHES_AT_ONCE: usize = 4;
 /// Accounts and inboxes read at once.
 const LOADS_AT_ONCE: usize = 64;
-/// How long an ending process waits for its shards to move.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(25);
 
 /// What an owner is given.
 pub struct OwnerDeps {
@@ -84,6 +83,7 @@ pub struct Owner {
     tasks: Tasks,
     held: Arc<Held>,
     leaving: Arc<AtomicBool>,
+    leave_for: Duration,
     stop: mpsc::Receiver<String>,
 }
 
@@ -126,7 +126,7 @@ impl Owner {
         tasks.spawn_critical("report", reporter.run());
         join_region(&deps, &acquirer, &held, &tasks);
         serve_peers(deps, session, (&lanes, &acquirer), (&held, &metrics), &tasks)?;
-        Ok(Self { session, tasks, held, leaving, stop })
+        Ok(Self { session, tasks, held, leaving, leave_for: config.leave_for, stop })
     }
 
     /// The session's name.
@@ -146,15 +146,7 @@ impl Owner {
     /// is taken over.
     pub async fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
-        let mut version = self.held.version();
-        let empty = async {
-            while !self.held.is_empty() {
-                if version.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(DRAIN_PATIENCE, empty).await.is_err() {
+        if !leave::is_emptied(&self.held, self.leave_for).await {
             tracing::warn!("some shards did not move in time; they are taken over");
         }
     }

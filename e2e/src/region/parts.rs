@@ -67,6 +67,7 @@ impl Region {
                 shard_count: self.count,
                 home_gen: HomeGen(0),
                 policy: self.policy(),
+                leave_for: Duration::from_secs(25),
                 password_memory_kib: 64,
                 version: "test".to_owned(),
             },

@@ -62,3 +62,28 @@ async fn an_owner_that_leaves_is_emptied_first() {
     assert!(report.longest_wait < Duration::from_secs(2), "{report:?}");
     region.stop().await;
 }
+
+/// Owners refuse what an earlier operator orders, and the leader's own orders are in an operator's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_leaves_after_moves_and_a_change_of_leaders_is_emptied() {
+    let (mut region, _files) = start(Shape { control: 2, owners: 3, ..Shape::default() }).await;
+    let operator = region.operator();
+    let state = operator.describe().await.unwrap();
+    for shard in state.shards.iter().filter(|shard| shard.pod != "owner-0") {
+        operator.move_shard(shard.shard, "owner-0").await.unwrap();
+    }
+    let place = region.control.iter().position(|replica| replica.pod == state.leader).unwrap();
+    region.control.remove(place).end().await;
+    let next = region.operator().all_served().await.unwrap();
+    assert_ne!(next.leader, state.leader);
+    let leaver = region.owners.remove(0);
+    leaver.end().await;
+    region.operator().served_without("owner-0").await.unwrap();
+    for owner in &region.owners {
+        let exposed = owner.metrics.expose();
+        let taken = exposed.lines().find(|line| line.starts_with("iris_takeovers_total"));
+        let none = taken.is_some_and(|line| line.ends_with(" 0"));
+        assert!(none, "{}: {taken:?}: what leaves is taken over from nobody", owner.pod);
+    }
+    region.stop().await;
+}

@@ -189,6 +189,7 @@ impl Shared {
                 shard_count: self.count,
                 home_gen: HomeGen(0),
                 policy: Policy { history: true, rates: Rates::default(), groups: Sizes::default() },
+                leave_for: Duration::from_secs(25),
                 password_memory_kib: PASSWORD_MEMORY_KIB,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },

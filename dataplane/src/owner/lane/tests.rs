@@ -56,6 +56,7 @@ fn config() -> OwnerConfig {
         shard_count: count(),
         home_gen: HomeGen(0),
         policy: Policy { history: false, rates, groups },
+        leave_for: Duration::ZERO,
         password_memory_kib: 8,
         version: "1.2.3".to_owned(),
     }

@@ -38,6 +38,7 @@ fn config() -> OwnerConfig {
             rates: iris_core::rate::Rates::default(),
             groups: iris_core::group::Sizes::default(),
         },
+        leave_for: std::time::Duration::ZERO,
         password_memory_kib: 8,
         version: String::new(),
     }
