@@ -2,7 +2,6 @@
 //!
 //! Everything is an object of `iris.dev` that `kubectl` could read or write as well.
 
-mod abort;
 pub mod args;
 mod cluster;
 mod follow;
@@ -10,6 +9,7 @@ mod migrate;
 mod plan;
 mod problems;
 mod status;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 use args::{Command, Global, KubectlIris};
+use verbs::Verb;
 
 /// Runs one command to its end. A failure was told when this returns.
 pub fn run(arguments: KubectlIris, mut output: Output) -> ExitCode {
@@ -40,7 +41,11 @@ async fn perform(global: &Global, command: Command, output: &mut Output) -> Resu
     match command {
         Command::Status(args) => Box::pin(status::run(global, &args, output)).await,
         Command::Migrate(args) => Box::pin(migrate::run(global, args, output)).await,
-        Command::Abort(args) => Box::pin(abort::run(global, &args, output)).await,
+        Command::Approve(args) => Box::pin(verbs::approve(global, &args, output)).await,
+        Command::Abort(args) => Box::pin(verbs::run(global, Verb::Abort, &args, output)).await,
+        Command::Reverse(args) => Box::pin(verbs::run(global, Verb::Reverse, &args, output)).await,
+        Command::Pause(args) => Box::pin(verbs::run(global, Verb::Pause, &args, output)).await,
+        Command::Resume(args) => Box::pin(verbs::run(global, Verb::Resume, &args, output)).await,
         Command::Completion(args) => {
             let mut script = Vec::new();
             let mut command = KubectlIris::command();

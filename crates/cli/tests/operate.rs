@@ -235,3 +235,55 @@ async fn one_move_is_ordered_and_aborted() {
         assert!(!ok && told.contains(expected), "{line}: {told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_is_approved_paused_and_reversed() {
+    let world = World::new("cli-verbs").await;
+    let (ok, _, notes) = world.run("migrate 6 --to owner-0 --manual --soak 10m").await;
+    assert!(ok, "{notes}");
+    let api: Api<IrisShardMigration> = world.api();
+    let name = "m-6-e2-1";
+    let status = async |status: Value| {
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(name, &PatchParams::default(), &patch).await.unwrap()
+    };
+    let found = api.get(name).await.unwrap();
+    assert_eq!((found.spec.soak.seconds, found.spec.approval.plan_hash), (600, None));
+    let (ok, _, told) = world.run("approve 6").await;
+    assert!(!ok && told.contains("no plan yet"), "{told}");
+    let hash = format!("b3:{}", "a".repeat(64));
+    status(json!({"journalSeq": 1, "step": "Planned", "plan": {"hash": hash}})).await;
+    let other = format!("approve 6 --plan b3:{}", "b".repeat(64));
+    let (ok, _, told) = world.run(&other).await;
+    assert!(!ok && told.contains(&hash), "{told}");
+    let (ok, approved, notes) = world.run(&format!("approve {name} --plan {hash}")).await;
+    assert!(ok, "{notes}");
+    assert_eq!((&approved["approved"], &approved["plan"]), (&name.into(), &hash.as_str().into()));
+    assert_eq!(api.get(name).await.unwrap().spec.approval.plan_hash, Some(hash));
+    let (ok, paused, _) = world.run("pause 6").await;
+    assert!(ok && paused["paused"] == name, "{paused}");
+    assert!(api.get(name).await.unwrap().spec.paused);
+    assert!(world.run("resume 6").await.0);
+    assert!(!api.get(name).await.unwrap().spec.paused);
+    let (ok, _, told) = world.run("reverse 6").await;
+    assert!(!ok, "nobody has claimed it: {told}");
+    status(json!({"journalSeq": 2, "step": "Soaking", "committedEpoch": 3})).await;
+    let (ok, reversed, told) = world.run("reverse 6").await;
+    assert!(ok && reversed["reversing"] == name, "{told}");
+    assert!(world.run("migrate 5 --to owner-0").await.0);
+    let (ok, _, told) = world.run("approve 5").await;
+    assert!(!ok && told.contains("Automatic"), "{told}");
+}
+
+/// The map is written a few seconds after a move has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_ended_is_known_before_the_map_is_written() {
+    let world = World::new("cli-behind").await;
+    assert!(world.run("migrate 6 --to owner-0").await.0);
+    world.operate(1, u32::MAX).await;
+    let (ok, ordered, notes) = world.run("migrate 6 --to owner-1").await;
+    assert!(ok, "{notes}");
+    assert_eq!(ordered["ordered"][0], "m-6-e3-1");
+    let (ok, _, told) = world.run("migrate 6 --to owner-0").await;
+    assert!(!ok && told.contains("already"), "{told}");
+}

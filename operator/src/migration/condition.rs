@@ -79,7 +79,10 @@ fn committed(conditions: &mut Conditions, entry: &Entry<'_>, status: &IrisShardM
         }
         None => conditions.set("Committed", false, "NotClaimed", ""),
     }
+    let was_seen = status.history.iter().any(|transition| transition.reason == "Serving");
     let (verified, reason) = match step {
+        // The shard had a further owner before anybody looked.
+        StepName::Succeeded if !was_seen => (State::Unknown, "MovedOn"),
         StepName::Soaking | StepName::Reversing | StepName::Reversed | StepName::Succeeded => {
             (State::True, "TargetServes")
         }

@@ -1,7 +1,7 @@
 use iris_core::migration::{Ending, PlanHash, Seen, Step, Transition, after, plan_hash};
 use iris_core::seq::Epoch;
 use iris_crds::common::Time;
-use iris_crds::conditions::{self, holds};
+use iris_crds::conditions::{self, State, holds};
 use iris_crds::migration::ResultName;
 use iris_proto::control::{ShardPhase, ShardState};
 use serde_json::json;
@@ -134,6 +134,22 @@ fn whatever_is_said_the_conditions_can_be_written_and_do_not_contradict() {
             let succeeded = holds(&list, "Succeeded");
             assert_eq!(succeeded, step == Step::Ended(Ending::Succeeded), "{step:?} {note:?}");
         }
+    }
+}
+
+#[test]
+fn nobody_verified_what_had_a_further_owner_before_anybody_looked() {
+    for (reason, verified) in [("Serving", State::True), ("MovedOn", State::Unknown)] {
+        let mut object = object();
+        let wish = wish_of(&object).unwrap();
+        let learned = Learned::default();
+        object.status = Some(entry(&object, &wish, &learned).written(&to(Step::Verifying)));
+        let ends = to(Step::Ended(Ending::Succeeded));
+        let ends = Transition { reason: reason.to_owned(), ..ends };
+        object.status = Some(entry(&object, &wish, &learned).written(&ends));
+        let conditions = object.status.unwrap().conditions;
+        let found = conditions::find(&conditions, "Verified").unwrap();
+        assert_eq!(found.status, verified, "{reason}");
     }
 }
 

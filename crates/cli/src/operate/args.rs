@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::args::Completion;
 use crate::duration;
 
+/// The longest time in which a move can be reversed.
+const SOAK_MAX: Duration = Duration::from_secs(86_400);
+
 const EXAMPLES: &str = "\
 Examples:
   kubectl iris status                                   what runs, and in plain words what is wrong
@@ -84,7 +87,33 @@ Acknowledged messages are never lost by a move; writes to the shard pause for mi
 Examples:
   kubectl iris abort m-17-e4-1
   kubectl iris abort 17           the move of shard 17 that is under way")]
-    Abort(Abort),
+    Abort(OneMove),
+    /// Let the plan run that a move waits with
+    #[command(after_help = "\
+Examples:
+  kubectl iris migrate 17 --to eu-owner-2 --manual --soak 10m
+  kubectl describe irm m-17-e4-1                        what would move, and condition Planned
+  kubectl iris approve m-17-e4-1                   the plan that is there now, and no other
+  kubectl iris approve m-17-e4-1 --plan b3:...     that plan, or nothing")]
+    Approve(Approve),
+    /// Move a shard back, while its move soaks
+    #[command(after_help = "\
+Examples:
+  kubectl iris reverse m-17-e4-1
+  kubectl iris reverse 17         the move of shard 17 that is under way")]
+    Reverse(OneMove),
+    /// Let a move take no further step
+    #[command(after_help = "\
+Examples:
+  kubectl iris pause m-17-e4-1    a hand-off that has begun ends by itself, in milliseconds
+  kubectl iris pause 17           the move of shard 17 that is under way")]
+    Pause(OneMove),
+    /// Let a paused move go on
+    #[command(after_help = "\
+Examples:
+  kubectl iris resume m-17-e4-1
+  kubectl iris resume 17")]
+    Resume(OneMove),
     /// A script that completes commands in a shell
     Completion(Completion),
 }
@@ -128,17 +157,39 @@ pub struct Migrate {
     /// With --wait: order a move again so often when its shard could not be emptied in time and serves on
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub retries: u8,
+    /// Make the plan only: it runs once somebody says `kubectl iris approve`
+    #[arg(long, conflicts_with = "wait")]
+    pub manual: bool,
+    /// For so long `kubectl iris reverse` moves the shard back, at most a day
+    #[arg(long, value_name = "TIME", value_parser = soak)]
+    pub soak: Option<Duration>,
     /// Say what would be moved, and move nothing
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// `kubectl iris abort`.
+/// A move that was ordered.
 #[derive(Args, Debug)]
-pub struct Abort {
+pub struct OneMove {
     /// The move, or the shard whose move it is
     #[arg(value_name = "MOVE")]
     pub name: String,
+}
+
+/// `kubectl iris approve`.
+#[derive(Args, Debug)]
+pub struct Approve {
+    /// Which move.
+    #[command(flatten)]
+    pub of: OneMove,
+    /// Only if its plan is this one
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<String>,
+}
+
+fn soak(text: &str) -> Result<Duration, String> {
+    let soak = duration::parse(text)?;
+    if soak > SOAK_MAX { Err("a day at most".to_owned()) } else { Ok(soak) }
 }
 
 #[cfg(test)]
@@ -168,7 +219,18 @@ mod tests {
         let all = migrate("--all --parallel 8 --dry-run").unwrap();
         assert!(all.all && all.dry_run && all.shard.is_none());
         assert!(migrate("--all --to owner-1").is_ok());
-        for bad in ["", "17", "17 --all --to x", "--to x", "--all --parallel 0", "x --to y"] {
+        let slow = migrate("17 --to owner-2 --manual --soak 10m").unwrap();
+        assert!(slow.manual && slow.soak == Some(Duration::from_secs(600)));
+        assert!(migrate("17 --to owner-2 --soak 25h").is_err(), "a day at most");
+        for bad in [
+            "17 --to x --manual --wait",
+            "",
+            "17",
+            "17 --all --to x",
+            "--to x",
+            "--all --parallel 0",
+            "x --to y",
+        ] {
             assert!(migrate(bad).is_err(), "{bad}");
         }
     }

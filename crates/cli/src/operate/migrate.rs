@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use iris_crds::common::LocalRef;
-use iris_crds::migration::{IrisShardMigrationSpec, Source, Target};
+use iris_crds::migration::{Approval, ApprovalMode, IrisShardMigrationSpec, Soak, Source, Target};
 use iris_crds::{IrisRegion, IrisShardMap, IrisShardMigration};
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
@@ -15,7 +15,7 @@ use crate::output::{Output, table};
 use super::args::{Global, Migrate};
 use super::cluster::{Cluster, Objects, explained};
 use super::follow;
-use super::plan::{Move, Wish, held, name, plan};
+use super::plan::{Move, Wish, after, held, name, plan};
 
 /// Owners in these states take shards.
 const TAKING: [&str; 2] = ["Serving", "Idle"];
@@ -27,6 +27,8 @@ pub(super) struct Orders {
     pub(super) api: Api<IrisShardMigration>,
     cluster: String,
     region: String,
+    approval: Approval,
+    soak: Soak,
     taken: BTreeSet<String>,
 }
 
@@ -47,7 +49,8 @@ pub(super) async fn run(
         Some(shard) => Wish::One { shard, to: args.to.clone().unwrap_or_default() },
         None => Wish::All { to: args.to.clone() },
     };
-    let (moves, notes) = plan(&held(&status.ranges), &owners(region), &wish).map_err(|error| {
+    let held = after(held(&status.ranges), &objects.moves, &region.name_any());
+    let (moves, notes) = plan(&held, &owners(region), &wish).map_err(|error| {
         Failure::new(error).hint("`kubectl iris status` shows owners and shards")
     })?;
     for note in notes {
@@ -60,6 +63,13 @@ pub(super) async fn run(
         api: cluster.api(),
         cluster: region.spec.cluster_ref.name.clone(),
         region: region.name_any(),
+        approval: Approval {
+            mode: if args.manual { ApprovalMode::Manual } else { ApprovalMode::Automatic },
+            plan_hash: None,
+        },
+        soak: Soak {
+            seconds: args.soak.map_or(0, |soak| u32::try_from(soak.as_secs()).unwrap_or(u32::MAX)),
+        },
         taken: objects.moves.iter().map(IrisShardMigration::name_any).collect(),
     };
     if args.wait {
@@ -104,10 +114,10 @@ impl Orders {
             target: Target { region: region(), owner: a_move.to.clone() },
             outcome: Default::default(),
             paused: false,
-            approval: Default::default(),
+            approval: self.approval.clone(),
             fence: Default::default(),
             verify: Default::default(),
-            soak: Default::default(),
+            soak: self.soak.clone(),
             ttl_seconds_after_finished: None,
         }
     }

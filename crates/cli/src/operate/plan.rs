@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use iris_crds::IrisShardMigration;
+use iris_crds::migration::ResultName;
 use iris_crds::shard_map::MapRange;
 use serde::Serialize;
 
@@ -38,6 +40,21 @@ pub(super) fn held(ranges: &[MapRange]) -> Vec<Held> {
     let mut shards: Vec<_> = shards.collect();
     shards.sort_by_key(|held| held.shard);
     shards
+}
+
+/// The same with what ended moves of the region say already: the map is written a few seconds later.
+pub(super) fn after(mut held: Vec<Held>, moves: &[IrisShardMigration], region: &str) -> Vec<Held> {
+    for one in moves.iter().filter(|one| one.spec.target.region == region) {
+        let status = one.status.as_ref();
+        // One that was reversed has an epoch behind this one, and only the map knows it.
+        let there = status.filter(|status| status.result == Some(ResultName::Succeeded));
+        let Some(epoch) = there.and_then(|status| status.committed_epoch) else { continue };
+        let shard = held.iter_mut().find(|held| held.shard == one.spec.shard);
+        if let Some(shard) = shard.filter(|held| held.epoch < epoch) {
+            (shard.owner, shard.epoch) = (Some(one.spec.target.owner.clone()), epoch);
+        }
+    }
+    held
 }
 
 /// The moves, or in words why there are none; and what is left out, with the reason.
@@ -155,6 +172,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn owners(count: usize) -> Vec<String> {
@@ -207,6 +226,38 @@ mod tests {
         for owner in owners(3) {
             let gets = moves.iter().filter(|a| a.to == owner).count();
             assert!((21..=22).contains(&gets), "{owner} {gets}");
+        }
+    }
+
+    #[test]
+    fn a_move_that_ended_is_known_before_the_map_says_so() {
+        let moved = |shard: u32, epoch: u32, region: &str, result: &str| {
+            let object = json!({
+                "apiVersion": "iris.dev/v1alpha1", "kind": "IrisShardMigration",
+                "metadata": {"name": format!("m-{shard}-{epoch}-{result}"), "namespace": "iris"},
+                "spec": {
+                    "clusterRef": {"name": "chat"}, "shard": shard,
+                    "source": {"region": region, "owner": "owner-1", "epoch": epoch - 1},
+                    "target": {"region": region, "owner": "owner-2"},
+                },
+                "status": {"journalSeq": 5, "result": result, "committedEpoch": epoch},
+            });
+            serde_json::from_value::<IrisShardMigration>(object).unwrap()
+        };
+        let moves = [
+            moved(40, 5, "eu", "Succeeded"),
+            moved(41, 5, "us", "Succeeded"),
+            moved(42, 5, "eu", "Reversed"),
+            moved(43, 3, "eu", "Succeeded"),
+        ];
+        let held = after(map(), &moves, "eu");
+        let of = |shard: u32| {
+            let held = held.iter().find(|held| held.shard == shard).unwrap();
+            (held.owner.clone().unwrap(), held.epoch)
+        };
+        assert_eq!(of(40), ("owner-2".to_owned(), 5));
+        for unchanged in 41..44 {
+            assert_eq!(of(unchanged), ("owner-1".to_owned(), 4), "{unchanged}");
         }
     }
 
