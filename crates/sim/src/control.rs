@@ -181,7 +181,8 @@ impl World {
             let pod = self.owners[owner].pod;
             let cut = self.network.is_cut(Node::Pod(pod), Node::Control, now);
             if member.told.as_ref() != Some(&assignment) && !cut {
-                self.call_from(Node::Control, owner, Call::Assign(assignment.clone()));
+                let call = Call::Assign { revision: now, assignment: assignment.clone() };
+                self.call_from(Node::Control, owner, call);
                 self.control.members.get_mut(&owner).expect("a member").told = Some(assignment);
             }
         }

@@ -1,6 +1,6 @@
 //! I12: receipts are true and never go back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{AccountNo, Device, Index, Item, Target, What};
 
@@ -13,9 +13,16 @@ struct Known {
     /// The newest clock that a person said to have read, where the other side may know.
     read: BTreeMap<(AccountNo, AccountNo), u64>,
     told: BTreeMap<(Device, AccountNo), (u64, u64)>,
+    /// The newest clock of a conversation that has a message which is erased sooner or later.
+    erased: BTreeMap<(AccountNo, AccountNo), u64>,
 }
 
 pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
+    let erased = index.events.iter().filter_map(|event| match &event.what {
+        What::Erased { message, .. } => Some(*message),
+        _ => None,
+    });
+    let erased: BTreeSet<_> = erased.collect();
     let mut known = Known::default();
     for event in index.events {
         match &event.what {
@@ -25,6 +32,14 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
                 let at = known.delivered.entry((by.account, message.from.account)).or_default();
                 *at = message.clock.max(*at);
             }
+            What::Applied { item: Item::Own(message), .. } if erased.contains(&message.message) => {
+                if let Target::Account(to) = message.to {
+                    let at = known.erased.entry((to, message.from.account)).or_default();
+                    *at = message.clock.max(*at);
+                }
+            }
+            // It may be in the place of what was erased meanwhile.
+            What::Applied { by, item: Item::Hole, .. } => known.hole(by.account),
             What::Read { by, conversation: Target::Account(with), clock, private: false } => {
                 let at = known.read.entry((by.account, *with)).or_default();
                 *at = (*clock).max(*at);
@@ -38,6 +53,16 @@ pub(super) fn check(index: &Index<'_>, _: &Bounds, findings: &mut Findings) {
 }
 
 impl Known {
+    /// A device has a hole: of whatever was erased of what was written to it, that may be the last.
+    fn hole(&mut self, to: AccountNo) {
+        for ((account, from), clock) in
+            self.erased.iter().filter(|((account, _), _)| *account == to)
+        {
+            let at = self.delivered.entry((*account, *from)).or_default();
+            *at = (*clock).max(*at);
+        }
+    }
+
     fn receipt(
         &mut self,
         at: u64,
