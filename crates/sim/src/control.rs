@@ -36,8 +36,16 @@ pub(crate) type Board = BTreeMap<ShardId, Whereabouts>;
 /// What a session should acquire, and whom it may fence for that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
+    /// Owners read it from one place: an earlier one counts no more.
+    pub(crate) revision: u64,
     pub(crate) shards: BTreeSet<ShardId>,
     pub(crate) dead: BTreeSet<SessionId>,
+}
+
+impl Assignment {
+    fn says_what(&self, other: &Self) -> bool {
+        (&self.shards, &self.dead) == (&other.shards, &other.dead)
+    }
 }
 
 /// A session, as the control plane knows it.
@@ -176,13 +184,15 @@ impl World {
             }
             let is_wanted = |(_, desired): &(&ShardId, &usize)| wanted.contains(desired);
             let shards = self.control.desired.iter().filter(is_wanted).map(|(shard, _)| *shard);
-            let assignment = Assignment { shards: shards.collect(), dead: dead.clone() };
+            let assignment =
+                Assignment { revision: now, shards: shards.collect(), dead: dead.clone() };
             let member = self.control.members.get(&owner).expect("a member");
             let pod = self.owners[owner].pod;
             let cut = self.network.is_cut(Node::Pod(pod), Node::Control, now);
-            if member.told.as_ref() != Some(&assignment) && !cut {
-                let call = Call::Assign { revision: now, assignment: assignment.clone() };
-                self.call_from(Node::Control, owner, call);
+            let told = member.told.as_ref();
+            let is_news = told.is_none_or(|told| !told.says_what(&assignment));
+            if is_news && !cut {
+                self.call_from(Node::Control, owner, Call::Assign(assignment.clone()));
                 self.control.members.get_mut(&owner).expect("a member").told = Some(assignment);
             }
         }

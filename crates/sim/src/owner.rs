@@ -51,7 +51,6 @@ pub(crate) struct Owner {
     fence: fence::Fence,
     pub(crate) held: BTreeMap<ShardId, Holding>,
     wanted: Assignment,
-    wanted_at: u64,
     takeovers: BTreeMap<SessionId, TakeoverJob>,
     acquires: BTreeMap<ShardId, Acquire>,
     hand_overs: BTreeMap<ShardId, HandOver>,
@@ -146,8 +145,8 @@ pub(crate) enum Again {
 /// A call between processes: it arrives or it does not.
 #[derive(Debug)]
 pub(crate) enum Call {
-    /// The control plane assigns. Owners read that from one place, so an earlier one counts no more.
-    Assign { revision: u64, assignment: Assignment },
+    /// The control plane assigns.
+    Assign(Assignment),
     /// The control plane says that this session is dead for it.
     End,
     /// The control plane wants a shard moved.
@@ -188,7 +187,6 @@ impl Owner {
             fence: fence::Fence::default(),
             held: BTreeMap::new(),
             wanted: Assignment::default(),
-            wanted_at: 0,
             takeovers: BTreeMap::new(),
             acquires: BTreeMap::new(),
             hand_overs: BTreeMap::new(),
@@ -414,10 +412,9 @@ impl World {
 
     pub(crate) fn call(&mut self, owner: usize, call: Call) {
         match call {
-            Call::Assign { revision, assignment } => {
-                let state = &mut self.owners[owner];
-                if revision > state.wanted_at {
-                    (state.wanted, state.wanted_at) = (assignment, revision);
+            Call::Assign(assignment) => {
+                if assignment.revision > self.owners[owner].wanted.revision {
+                    self.owners[owner].wanted = assignment;
                     self.acquire_missing(owner);
                 }
             }
